@@ -1,0 +1,1 @@
+"""Definitions in, files and pages out: queries and the viewer."""

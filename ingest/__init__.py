@@ -1,0 +1,1 @@
+"""OTLP in, log out: receivers, admission, validation, and the log's writing side."""

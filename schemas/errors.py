@@ -1,0 +1,68 @@
+"""The exceptions that cross package borders, and whether trying again can help.
+
+SluicewayError
+├── PermanentError              the same bytes will fail again
+│   ├── MalformedRequestError       a client's bytes are not OTLP (names offset and rule)
+│   ├── UnsupportedMediaError       a content type or encoding that we do not read
+│   ├── TooLargeError               over a bound on bytes or depth
+│   └── ConfigurationError          a setting is wrong (names field, rule, value)
+└── RetryableError              the same bytes may succeed later; carries retry_after_s
+    ├── OverloadedError             a bound on concurrency, bytes in flight or rate
+    ├── LogUnavailableError         the log cannot take or give records now (disk full, read-only, broker away)
+    └── StoreUnavailableError       the store cannot take or give rows now
+FencedError                     this worker no longer owns the partition: stop, write nothing more
+"""
+
+from __future__ import annotations
+
+
+class SluicewayError(Exception):
+    """Base of every error that a user or an operator may see."""
+
+
+class PermanentError(SluicewayError):
+    """Retrying the same input cannot succeed."""
+
+
+class MalformedRequestError(PermanentError):
+    """Bytes that are not a well-formed OTLP message. The message names the byte offset and the broken rule."""
+
+
+class UnsupportedMediaError(PermanentError):
+    """A content type or content encoding outside the ones OTLP defines."""
+
+
+class TooLargeError(PermanentError):
+    """Input over a configured bound; the message names the bound."""
+
+
+class ConfigurationError(PermanentError):
+    """A setting that is refused. The message names field, rule and value received."""
+
+
+class RetryableError(SluicewayError):
+    """Retrying later may succeed.
+
+    Attributes:
+        retry_after_s: when to try again, in seconds.
+    """
+
+    def __init__(self, message: str, *, retry_after_s: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class OverloadedError(RetryableError):
+    """We refuse work to stay within our bounds."""
+
+
+class LogUnavailableError(RetryableError):
+    """The log is full, read-only, locked or away."""
+
+
+class StoreUnavailableError(RetryableError):
+    """The store is away, restarting, overloaded or refuses us for now."""
+
+
+class FencedError(SluicewayError):
+    """Another worker owns this partition; nothing more may be written for it."""
