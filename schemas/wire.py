@@ -1,0 +1,167 @@
+"""Reading protobuf's wire format from a byte array, compiled: bounds-checked, no Python objects, no exceptions.
+
+A read that would pass the end of its message returns the position `BROKEN`, which is larger than any end: loops of the
+form `while p < end` then stop by themselves, and the check `p != end` after the loop finds the fault. So every message
+costs one comparison, not one for each field. Source: the protobuf encoding specification.
+
+Every byte array given to these functions MUST end in `PADDING` bytes that belong to no message: unaligned loads may touch
+up to 16 bytes past the value that they are for.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic
+
+PADDING = 32
+BROKEN = np.int64(1 << 62)
+VARINT, FIXED64, LENGTH, FIXED32 = 0, 1, 2, 5
+
+
+def _pointer(context: Any, builder: Any, array_type: Any, array: Any, position: Any, to: Any) -> Any:
+    data = context.make_array(array_type)(context, builder, array).data
+    return builder.bitcast(builder.gep(data, [position]), to.as_pointer())
+
+
+@intrinsic
+def load_u64(typing_context, array, position):  # type: ignore[no-untyped-def]
+    """Eight bytes, little endian, at any alignment."""
+
+    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        return builder.load(_pointer(context, builder, signature.args[0], *args, ir.IntType(64)), align=1)
+
+    return types.uint64(array, types.int64), codegen
+
+
+@intrinsic
+def load_u32(typing_context, array, position):  # type: ignore[no-untyped-def]
+    """Four bytes, little endian, at any alignment, as UInt64 so that arithmetic stays in integers."""
+
+    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        value = builder.load(_pointer(context, builder, signature.args[0], *args, ir.IntType(32)), align=1)
+        return builder.zext(value, ir.IntType(64))
+
+    return types.uint64(array, types.int64), codegen
+
+
+@intrinsic
+def store_u64(typing_context, array, position, value):  # type: ignore[no-untyped-def]
+    """Write eight bytes, little endian, at any alignment."""
+
+    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        pointer = _pointer(context, builder, signature.args[0], args[0], args[1], ir.IntType(64))
+        builder.store(args[2], pointer, align=1)
+        return context.get_dummy_value()
+
+    return types.none(array, types.int64, types.uint64), codegen
+
+
+@intrinsic
+def store_u16(typing_context, array, position, value):  # type: ignore[no-untyped-def]
+    """Write two bytes, little endian, at any alignment."""
+
+    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        pointer = _pointer(context, builder, signature.args[0], args[0], args[1], ir.IntType(16))
+        builder.store(args[2], pointer, align=1)
+        return context.get_dummy_value()
+
+    return types.none(array, types.int64, types.uint16), codegen
+
+
+@intrinsic
+def copy_16(typing_context, target, to, source, position):  # type: ignore[no-untyped-def]
+    """Copy 16 bytes: one vector load and store."""
+
+    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        vector = ir.VectorType(ir.IntType(8), 16)
+        value = builder.load(_pointer(context, builder, signature.args[2], args[2], args[3], vector), align=1)
+        builder.store(value, _pointer(context, builder, signature.args[0], args[0], args[1], vector), align=1)
+        return context.get_dummy_value()
+
+    return types.none(target, types.int64, source, types.int64), codegen
+
+
+@njit(nogil=True, cache=True, forceinline=True)
+def copy_bytes(target, to, source, position, size):
+    """Copy `size` bytes in steps of 16: both arrays need `PADDING` bytes of slack."""
+    copy_16(target, to, source, position)
+    done = np.int64(16)
+    while done < size:
+        copy_16(target, to + done, source, position + done)
+        done += 16
+
+
+@njit(nogil=True, cache=True)
+def _long_varint(buffer, p, end):
+    value = np.uint64(0)
+    shift = np.uint64(0)
+    stop = min(end, p + 10)
+    while p < stop:
+        byte = np.uint64(buffer[p])
+        p += 1
+        value |= (byte & np.uint64(127)) << shift
+        if byte < np.uint64(128):
+            return value, p
+        shift += np.uint64(7)
+    return np.uint64(0), BROKEN
+
+
+@njit(nogil=True, cache=True, forceinline=True)
+def varint(buffer, p, end):
+    """A base-128 varint as UInt64 and the position after it; (0, BROKEN) when truncated or over 10 bytes."""
+    if p < end:
+        first = buffer[p]
+        if first < 128:
+            return np.uint64(first), p + 1
+        return _long_varint(buffer, p, end)
+    return np.uint64(0), BROKEN
+
+
+@njit(nogil=True, cache=True, forceinline=True)
+def length(buffer, p, end):
+    """A length prefix: (start, stop) of the bytes that follow; (BROKEN, BROKEN) when they do not fit in the message."""
+    size, start = varint(buffer, p, end)
+    if start > end or size > np.uint64(end - start):
+        return BROKEN, BROKEN
+    return start, start + np.int64(size)
+
+
+@njit(nogil=True, cache=True)
+def skip(buffer, p, end, wire_type):
+    """The position after a field's value; BROKEN for groups (deprecated, in no OTLP message) and unknown wire types."""
+    if wire_type == LENGTH:
+        _, p = length(buffer, p, end)
+    elif wire_type == VARINT:
+        _, p = varint(buffer, p, end)
+    elif wire_type == FIXED64:
+        p += 8
+    elif wire_type == FIXED32:
+        p += 4
+    else:
+        return BROKEN
+    return p if p <= end else BROKEN
+
+
+@njit(nogil=True, cache=True, forceinline=True)
+def fixed64(buffer, p, end):
+    """Eight bytes as UInt64 and the position after them."""
+    if p + 8 > end:
+        return np.uint64(0), BROKEN
+    return load_u64(buffer, p), p + 8
+
+
+@njit(nogil=True, cache=True, forceinline=True)
+def fixed32(buffer, p, end):
+    """Four bytes as UInt64 and the position after them."""
+    if p + 4 > end:
+        return np.uint64(0), BROKEN
+    return load_u32(buffer, p), p + 4
+
+
+def padded(*parts: bytes) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """The parts joined, with the padding that the functions above need; the padding is no part of any message."""
+    return np.frombuffer(b"".join((*parts, bytes(PADDING))), dtype=np.uint8)
