@@ -1,0 +1,303 @@
+"""Conservation, hop by hop: received = stored + rejected + sampled out + dead-lettered + in flight, in items.
+
+Pure: readings in, a report out. Every comparison has a low and a high bound. They are equal where the pipeline stood
+still between two readings of the log, and then the comparison is exact; where a batch was moving, they differ by what
+may be under way, and a figure inside the bounds proves nothing yet: the caller reads again.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import enum
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from schemas.log import LogSnapshot
+from schemas.settings import RetentionSettings
+from schemas.signals import NAMES, Signal, signal_of
+
+# Base table to its signal and to the column that holds the event time.
+BASE_TABLES: Mapping[str, tuple[Signal, str]] = {
+    "otel_traces": (Signal.TRACES, "Timestamp"),
+    "otel_logs": (Signal.LOGS, "Timestamp"),
+    "otel_metrics_gauge": (Signal.METRICS, "TimeUnix"),
+    "otel_metrics_sum": (Signal.METRICS, "TimeUnix"),
+    "otel_metrics_histogram": (Signal.METRICS, "TimeUnix"),
+    "otel_metrics_exponential_histogram": (Signal.METRICS, "TimeUnix"),
+    "otel_metrics_summary": (Signal.METRICS, "TimeUnix"),
+}
+# Rollup table to the base table that it counts and the column that counts it.
+ROLLUPS: Mapping[str, tuple[str, str]] = {"spans_1m": ("otel_traces", "Calls"), "logs_1m": ("otel_logs", "Records")}
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerSum:
+    """Ledger rows summed. `committed`: their batches lie before the `next_offset` of the snapshot that they go with."""
+
+    topic: str
+    tenant: str
+    table: str
+    day: dt.date
+    committed: bool
+    received: int = 0
+    stored: int = 0
+    rejected: int = 0
+    sampled_out: int = 0
+    dead_lettered: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class StoreReading:
+    """What the store holds, read between two snapshots of the log.
+
+    Attributes:
+        ledger: sums of the ledger.
+        newest_batch: the highest FirstOffset in the ledger by (topic, partition).
+        rows: rows of a base table by (table, tenant, event day in UTC).
+        rollups: what a rollup counted by (rollup, tenant, event day in UTC).
+        today: the store's own date in UTC.
+    """
+
+    ledger: Sequence[LedgerSum]
+    newest_batch: Mapping[tuple[str, int], int]
+    rows: Mapping[tuple[str, str, dt.date], int]
+    rollups: Mapping[tuple[str, str, dt.date], int]
+    today: dt.date
+
+
+class Verdict(enum.StrEnum):
+    """What one comparison, or all of them, say. MOVING: within bounds, but a batch was under way."""
+
+    BALANCED = "balanced"
+    IMBALANCED = "imbalanced"
+    MOVING = "moving"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One comparison, in items. `low` and `high` bound what `actual` should be; `account` says how it adds up."""
+
+    hop: str
+    tenant: str
+    signal: Signal
+    place: str
+    low: int
+    high: int
+    actual: int
+    account: str = ""
+
+    @property
+    def verdict(self) -> Verdict:
+        if not self.low <= self.actual <= self.high:
+            return Verdict.IMBALANCED
+        return Verdict.BALANCED if self.low == self.high else Verdict.MOVING
+
+    @property
+    def difference(self) -> int:
+        """Items too many (positive) or missing (negative); 0 within the bounds."""
+        return max(self.actual - self.high, 0) + min(self.actual - self.low, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All lines, and what waits outside them: dead letters by (signal, tenant), in records."""
+
+    lines: Sequence[Line]
+    waiting_dead_letters: Mapping[tuple[Signal, str], int]
+
+    @property
+    def verdict(self) -> Verdict:
+        verdicts = {line.verdict for line in self.lines}
+        return next((v for v in (Verdict.IMBALANCED, Verdict.MOVING) if v in verdicts), Verdict.BALANCED)
+
+
+def settled_topics(before: LogSnapshot, store: StoreReading, after: LogSnapshot) -> set[str]:
+    """Topics on which no insert can have run between the two snapshots.
+
+    An insert needs a frozen range first (the exactly-once protocol). So with the same progress in both snapshots, and
+    with each frozen range already in the ledger, which is written last, all inserts were over before the reading began.
+    """
+    moving = {
+        topic
+        for (topic, partition), progress in after.progress.items()
+        if before.progress.get((topic, partition)) != progress
+        or (progress.frozen and store.newest_batch.get((topic, partition), -1) < progress.frozen.first)
+    }
+    known = {topic for topic, _ in after.progress} | {row.topic for row in store.ledger}
+    return known - moving
+
+
+def audit(before: LogSnapshot, store: StoreReading, after: LogSnapshot, retention: RetentionSettings) -> Report:
+    """Compare every hop of every tenant and signal.
+
+    Args:
+        before, after: snapshots of the log taken before and after `store` was read.
+        store: ledger sums with `committed` decided by `before`.
+        retention: days that may have expired in the store are left out of its comparisons.
+    """
+    settled = settled_topics(before, store, after)
+    under_way = _under_way(before, after)
+    lines = [
+        *_ingest_lines(before),
+        *_log_lines(before, store),
+        *_processor_lines(store),
+        *_store_lines(store, settled, under_way, retention),
+        *_rollup_lines(store, settled, under_way, retention),
+    ]
+    lines.sort(key=lambda line: (line.tenant, line.signal, _HOPS.index(line.hop), line.place))
+    waiting = {(signal_of(topic), tenant): count for (topic, tenant), count in before.dead_letters.items() if count}
+    return Report(lines, waiting)
+
+
+_HOPS = ("ingest", "log", "processors", "store", "rollups")
+
+
+def _appended(snapshot: LogSnapshot) -> dict[tuple[str, str], int]:
+    items: dict[tuple[str, str], int] = defaultdict(int)
+    for count in snapshot.counts:
+        items[count.topic, count.tenant] += count.items
+    return items
+
+
+def _in_flight(snapshot: LogSnapshot) -> dict[tuple[str, str], int]:
+    items: dict[tuple[str, str], int] = defaultdict(int)
+    for (topic, _, tenant), count in snapshot.in_flight_items.items():
+        items[topic, tenant] += count
+    return items
+
+
+def _under_way(before: LogSnapshot, after: LogSnapshot) -> dict[tuple[str, str], int]:
+    """Items that may have reached the store without being committed in `before`."""
+    items = defaultdict(int, _in_flight(before))
+    earlier = _appended(before)
+    for key, count in _appended(after).items():
+        items[key] += count - earlier.get(key, 0)
+    return items
+
+
+def _ingest_lines(before: LogSnapshot) -> Iterable[Line]:
+    rejected: dict[tuple[str, str], int] = defaultdict(int)
+    for count in before.counts:
+        rejected[count.topic, count.tenant] += count.rejected
+    for (topic, tenant), appended in _appended(before).items():
+        # Both figures come from the append's own transaction: this line informs, the next one proves.
+        refused = rejected[topic, tenant]
+        account = f"{appended} appended + {refused} rejected at the door"
+        total = appended + refused
+        yield Line("ingest", tenant, signal_of(topic), topic, total, total, total, account)
+
+
+def _log_lines(before: LogSnapshot, store: StoreReading) -> Iterable[Line]:
+    appended, in_flight = _appended(before), _in_flight(before)
+    received: dict[tuple[str, str], int] = defaultdict(int)
+    for row in store.ledger:
+        if row.committed:
+            received[row.topic, row.tenant] += row.received
+    for topic, tenant in {**appended, **in_flight, **received}:
+        key = topic, tenant
+        was, got, flying = appended.get(key, 0), received.get(key, 0), in_flight.get(key, 0)
+        yield Line(
+            "log", tenant, signal_of(topic), topic, was, was, got + flying, f"{got} received + {flying} in flight"
+        )
+
+
+def _processor_lines(store: StoreReading) -> Iterable[Line]:
+    sums: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0] * 5)
+    for row in store.ledger:
+        counts = (row.received, row.stored, row.rejected, row.sampled_out, row.dead_lettered)
+        for n, count in enumerate(counts):
+            sums[row.topic, row.tenant][n] += count
+    for (topic, tenant), (received, stored, rejected, sampled, dead) in sums.items():
+        account = f"{stored} stored + {rejected} rejected + {sampled} sampled out + {dead} dead-lettered"
+        total = stored + rejected + sampled + dead
+        yield Line("processors", tenant, signal_of(topic), topic, received, received, total, account)
+
+
+def _store_lines(
+    store: StoreReading,
+    settled: Collection[str],
+    under_way: Mapping[tuple[str, str], int],
+    retention: RetentionSettings,
+) -> Iterable[Line]:
+    stored: dict[tuple[str, str, dt.date], _Stored] = defaultdict(_Stored)
+    for row in store.ledger:
+        if row.table:
+            stored[row.table, row.tenant, row.day].add(row)
+    by_table: dict[tuple[str, str], dict[dt.date, tuple[_Stored, int]]] = defaultdict(dict)
+    for key in {**stored, **store.rows}:
+        table, tenant, day = key
+        if table not in BASE_TABLES or day >= _first_kept_day(store.today, _days(BASE_TABLES[table][0], retention)):
+            by_table[table, tenant][day] = stored.get(key, _Stored()), store.rows.get(key, 0)
+    for (table, tenant), days in by_table.items():
+        signal = BASE_TABLES[table][0] if table in BASE_TABLES else signal_of(next(iter(days.values()))[0].topic)
+        still = NAMES[signal].topic in settled
+        slack = 0 if still else under_way.get((NAMES[signal].topic, tenant), 0)
+        expected = {day: (s.all if still else s.committed, actual) for day, (s, actual) in days.items()}
+        yield from _by_day("store", tenant, signal, table, days=expected, slack=slack)
+
+
+def _rollup_lines(
+    store: StoreReading,
+    settled: Collection[str],
+    under_way: Mapping[tuple[str, str], int],
+    retention: RetentionSettings,
+) -> Iterable[Line]:
+    committed: dict[tuple[str, str, dt.date], int] = defaultdict(int)
+    for row in store.ledger:
+        if row.committed and row.table:
+            committed[row.table, row.tenant, row.day] += row.stored
+    for rollup, (table, _) in ROLLUPS.items():
+        signal = BASE_TABLES[table][0]
+        first = _first_kept_day(store.today, min(_days(signal, retention), retention.rollups_days))
+        still = NAMES[signal].topic in settled
+        base = {key[1:]: n for key, n in (store.rows if still else committed).items() if key[0] == table}
+        counted = {key[1:]: n for key, n in store.rollups.items() if key[0] == rollup}
+        tenants: dict[str, dict[dt.date, tuple[int, int]]] = defaultdict(dict)
+        for tenant, day in {**base, **counted}:
+            if day >= first:
+                tenants[tenant][day] = base.get((tenant, day), 0), counted.get((tenant, day), 0)
+        for tenant, days in tenants.items():
+            slack = 0 if still else under_way.get((NAMES[signal].topic, tenant), 0)
+            yield from _by_day("rollups", tenant, signal, f"{rollup} of {table}", days=days, slack=slack)
+
+
+def _by_day(
+    hop: str, tenant: str, signal: Signal, place: str, *, days: Mapping[dt.date, tuple[int, int]], slack: int
+) -> Iterable[Line]:
+    """One line for the days that agree and one for each that does not: a loss and a double must not cancel out."""
+    low = actual = 0
+    agreeing = 0
+    for day, (expected, counted) in sorted(days.items()):
+        line = Line(hop, tenant, signal, f"{place} {day}", expected, expected + slack, counted)
+        if line.verdict is Verdict.IMBALANCED:
+            yield line
+        else:
+            low, actual, agreeing = low + expected, actual + counted, agreeing + 1
+    if agreeing:
+        yield Line(hop, tenant, signal, place, low, low + slack, actual, f"{agreeing} days" if agreeing > 1 else "")
+
+
+@dataclass(slots=True)
+class _Stored:
+    topic: str = ""
+    committed: int = 0
+    all: int = 0
+
+    def add(self, row: LedgerSum) -> None:
+        self.topic = row.topic
+        self.all += row.stored
+        self.committed += row.stored if row.committed else 0
+
+
+def _days(signal: Signal, retention: RetentionSettings) -> int:
+    return {
+        Signal.TRACES: retention.traces_days,
+        Signal.LOGS: retention.logs_days,
+        Signal.METRICS: retention.metrics_days,
+    }[signal]
+
+
+def _first_kept_day(today: dt.date, days: int) -> dt.date:
+    """The first event day of which no row can have expired yet: a row lives `days` x 24 h from its own time."""
+    return today - dt.timedelta(days=days - 1)
