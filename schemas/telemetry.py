@@ -69,44 +69,44 @@ _ITEMS = (1.0, 10.0, 100.0, 1_000.0, 10_000.0, 30_000.0, 100_000.0, 300_000.0)
 _SPECS = (
     MetricSpec(
         "sluiceway_ingest_requests_total",
-        Kind.COUNTER,
+        Kind.OBSERVED_COUNTER,
         "{request}",
         "Requests answered. Outcomes: `accepted`, `partial` (some items rejected), `malformed`, `unsupported`, "
-        "`too_large` (the client must not retry), `refused` (pushed back, the client retries).",
+        "`too_large` (the client must not retry), `refused` (pushed back, the client retries), `failed` (a fault of ours).",
         ("signal", "transport", "outcome"),
     ),
     MetricSpec(
         "sluiceway_ingest_requests_refused_total",
-        Kind.COUNTER,
+        Kind.OBSERVED_COUNTER,
         "{request}",
-        "Requests pushed back with a retry hint, by the bound that was reached. A refused request is not decoded, "
-        "so its items are unknown.",
+        "Requests pushed back with a retry hint, by what refused them: `requests`, `bytes`, `slow client`, `log`, "
+        "`stopping`, `other`. A refused request is not decoded, so its items are unknown.",
         ("signal", "transport", "reason"),
     ),
     MetricSpec(
         "sluiceway_ingest_items_received_total",
-        Kind.COUNTER,
+        Kind.OBSERVED_COUNTER,
         "{item}",
         "Spans, data points or log records in requests that were read: accepted plus rejected.",
         ("signal",),
     ),
     MetricSpec(
         "sluiceway_ingest_items_accepted_total",
-        Kind.COUNTER,
+        Kind.OBSERVED_COUNTER,
         "{item}",
         "Spans, data points or log records acknowledged after the log held them durably.",
         ("signal",),
     ),
     MetricSpec(
         "sluiceway_ingest_items_rejected_total",
-        Kind.COUNTER,
+        Kind.OBSERVED_COUNTER,
         "{item}",
         "Items refused one by one and named in `partial_success`.",
         ("signal",),
     ),
     MetricSpec(
         "sluiceway_ingest_received_bytes_total",
-        Kind.COUNTER,
+        Kind.OBSERVED_COUNTER,
         "By",
         "Request bodies after decompression.",
         ("signal", "transport"),
@@ -121,26 +121,26 @@ _SPECS = (
     ),
     MetricSpec(
         "sluiceway_ingest_in_flight_bytes",
-        Kind.UP_DOWN_COUNTER,
+        Kind.OBSERVED_GAUGE,
         "By",
         "Bodies admitted and not yet answered; bounded by `ingest.max_in_flight_bytes`.",
     ),
     MetricSpec(
         "sluiceway_ingest_in_flight_requests",
-        Kind.UP_DOWN_COUNTER,
+        Kind.OBSERVED_GAUGE,
         "{request}",
         "Requests admitted and not yet answered.",
     ),
     MetricSpec(
         "sluiceway_log_appended_records_total",
-        Kind.COUNTER,
+        Kind.OBSERVED_COUNTER,
         "{record}",
         "Records made durable in the log.",
         ("signal",),
     ),
     MetricSpec(
         "sluiceway_log_appended_bytes_total",
-        Kind.COUNTER,
+        Kind.OBSERVED_COUNTER,
         "By",
         "Bytes of the records made durable in the log.",
         ("signal",),
@@ -155,7 +155,7 @@ _SPECS = (
     ),
     MetricSpec(
         "sluiceway_log_append_errors_total",
-        Kind.COUNTER,
+        Kind.OBSERVED_COUNTER,
         "{error}",
         "Group commits that the log refused (full, read-only, away); nothing of them was acknowledged.",
     ),

@@ -1,0 +1,109 @@
+"""uvicorn's HTTP/1.1 protocol with the bounds that it lacks: on connections, on the head, on framing, on idle bodies.
+
+Without these a client holds a connection for ever by sending its head slowly, or fills our memory with one endless
+header, since the parser itself bounds neither.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from ingest.settings import IngestSettings
+
+_MAX_HEAD_BYTES = 64 * 1024
+# Chunks of one byte are framed by five; trailers and chunk extensions have the rest.
+_FRAMING_BYTES_PER_BODY_BYTE = 8
+
+
+def bounded_protocol(settings: IngestSettings) -> type[HttpToolsProtocol]:
+    """The protocol class with the bounds of `settings`, as uvicorn's `http` option takes it."""
+
+    class Bounded(_BoundedProtocol):
+        bounds = settings
+
+    return Bounded
+
+
+class _BoundedProtocol(HttpToolsProtocol):
+    bounds: IngestSettings
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._in_head = True
+        self._framing_bytes = 0
+        self._body_bytes = 0
+        self._unread_bytes = 0
+        self._deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        if len(self.connections) > self.bounds.max_connections:
+            self._answer_and_close(
+                b"503 Service Unavailable", b"Retry-After: 1\r\n", b"max_connections: too many connections"
+            )
+        else:
+            self._close_after(self.bounds.header_timeout_s)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._disarm()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        # A refused connection may still deliver what had arrived before it was closed.
+        if self.transport.is_closing():
+            return
+        body_before = self._body_bytes
+        self._framing_bytes += len(data)
+        super().data_received(data)
+        if self.transport.is_closing():
+            return
+        self._framing_bytes -= self._body_bytes - body_before
+        if self._framing_bytes > _MAX_HEAD_BYTES + _FRAMING_BYTES_PER_BODY_BYTE * self._body_bytes:
+            reason = f"head: at most {_MAX_HEAD_BYTES} bytes of headers, chunk framing and trailers".encode()
+            self._answer_and_close(b"431 Request Header Fields Too Large", b"", reason)
+        elif self._in_head and self._framing_bytes and self._deadline is None:
+            self._close_after(self.bounds.header_timeout_s)
+
+    def on_headers_complete(self) -> None:
+        self._disarm()
+        self._in_head = False
+        self._body_bytes = self._unread_bytes = 0
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._body_bytes += len(body)
+        if self.cycle.response_complete:
+            # The answer was an error that did not need the body; reading on lets the client see it, up to a bound.
+            self._unread_bytes += len(body)
+            if self._unread_bytes > self.bounds.max_body_bytes:
+                self.transport.close()
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        self._disarm()
+        self._in_head = True
+        # What follows in the same read belongs to the next request; it is counted with the next read at the latest.
+        self._framing_bytes = 0
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if not self._in_head and not self.transport.is_closing():
+            self._close_after(self.bounds.body_timeout_s)
+
+    def _answer_and_close(self, status: bytes, header: bytes, reason: bytes) -> None:
+        head = b"HTTP/1.1 %b\r\n%bContent-Type: text/plain\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
+        self.transport.write(head % (status, header, len(reason)) + reason)
+        self.transport.close()
+
+    def _close_after(self, timeout_s: float) -> None:
+        self._disarm()
+        self._deadline = self.loop.call_later(timeout_s, self.transport.close)
+
+    def _disarm(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None

@@ -1,0 +1,301 @@
+"""OTLP over HTTP: /v1/traces, /v1/metrics and /v1/logs, in protobuf and JSON, on uvicorn with httptools."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import socket
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import uvicorn
+from google.rpc import status_pb2
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from ingest.admission import Admission, Ticket
+from ingest.decompress import decompress
+from ingest.http_protocol import bounded_protocol
+from ingest.json import encode_request
+from ingest.receive import Pending, Receipt, Reception, encode_receipt
+from ingest.settings import JSON_MEMORY_FACTOR, IngestSettings
+from ingest.status import JSON, PROTOBUF, answer_to, encode_status, retry_after_header, rpc_status
+from ingest.tally import Tally
+from schemas.errors import (
+    ConfigurationError,
+    RetryableError,
+    TooLargeError,
+    UnsupportedMediaError,
+)
+from schemas.signals import NAMES, Signal
+from schemas.telemetry import histogram
+
+_log = logging.getLogger(__name__)
+_TRANSPORT = "http"
+_duration = histogram("sluiceway_ingest_request_duration_seconds")
+# Checked on the event loop itself below this size: a thread costs about 50 us more than checking 64 KiB takes.
+_INLINE_BYTES = 64 * 1024
+_LOOPBACK_ONLY_BACKLOG = 2048
+
+
+class _ClientGoneError(Exception):
+    """The client closed the connection before its request was complete."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Head:
+    media: str
+    encoding: str
+    tenant: str
+    length: int | None
+    expects_continue: bool
+
+
+class HttpReceiver:
+    """The HTTP server, on a thread of its own. `start` binds and serves, `stop` drains; each is called once."""
+
+    def __init__(self, reception: Reception, admission: Admission, tally: Tally, settings: IngestSettings) -> None:
+        self._reception = reception
+        self._admission = admission
+        self._tally = tally
+        self._settings = settings
+        self._tenant_header = settings.tenant_header.encode()
+        self._pool = ThreadPoolExecutor(settings.http_threads, thread_name_prefix="ingest-http")
+        self._server: _Server | None = None
+        self._thread: threading.Thread | None = None
+
+    def app(self) -> Starlette:
+        """The ASGI application."""
+        return Starlette(
+            routes=[
+                Route(names.http_path, _Endpoint(self, signal), methods=["POST"]) for signal, names in NAMES.items()
+            ],
+            middleware=[
+                Middleware(
+                    CORSMiddleware,
+                    allow_origin_regex=_origins(self._settings.cors_origins),
+                    allow_methods=["POST"],
+                    allow_headers=["*"],
+                    expose_headers=["Retry-After"],
+                    max_age=7200,
+                )
+            ],
+            exception_handlers={HTTPException: _not_ours},
+        )
+
+    def start(self) -> int:
+        """Bind and serve; returns the port.
+
+        Raises:
+            ConfigurationError: the address cannot be bound.
+        """
+        settings = self._settings
+        listening = _bind(settings.http_host, settings.http_port)
+        port = int(listening.getsockname()[1])
+        config = uvicorn.Config(
+            self.app(),
+            http=bounded_protocol(settings),
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            backlog=_LOOPBACK_ONLY_BACKLOG,
+            timeout_keep_alive=max(1, int(settings.idle_timeout_s)),
+            timeout_graceful_shutdown=max(1, int(settings.drain_timeout_s)),
+        )
+        self._server = _Server(config)
+        self._thread = threading.Thread(
+            target=self._server.run, kwargs={"sockets": [listening]}, name="ingest-http", daemon=True
+        )
+        self._thread.start()
+        self._server.serving.wait()
+        return port
+
+    def begin_stop(self) -> None:
+        """Close the listening socket and idle connections; requests under way go on."""
+        if self._server is not None:
+            self._server.should_exit = True
+
+    def close(self) -> None:
+        """Wait until requests under way have ended, which `drain_timeout_s` bounds, and release the threads."""
+        if self._thread is not None:
+            self._thread.join()
+        self._pool.shutdown(wait=False)
+
+    async def export(self, signal: Signal, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request, from its head to its answer."""
+        media = JSON
+        headers = []
+        try:
+            head = self._head(scope)
+            media = head.media
+            with self._admission.enter() as ticket:
+                body = await self._body(head, receive, ticket)
+                started = time.perf_counter()
+                receipt = await self._durable(await self._submit(signal, head, body, ticket))
+        except _ClientGoneError:
+            return
+        except Exception as error:  # noqa: BLE001 - every failure has a row in the table
+            self._tally.failed(signal, _TRANSPORT, error)
+            status, content = answer_to(error).http, encode_status(rpc_status(error), media)
+            hint = retry_after_header(error)
+            if hint is not None:
+                headers.append((b"retry-after", hint.encode()))
+            if (b"expect", b"100-continue") in scope["headers"]:
+                # The client may now send the body or not; only a new connection tells the next request from it.
+                headers.append((b"connection", b"close"))
+        else:
+            _duration.record(time.perf_counter() - started, {"signal": signal, "transport": _TRANSPORT})
+            self._tally.answered(signal, _TRANSPORT, "partial" if receipt.rejected else "accepted")
+            status, content = 200, encode_receipt(receipt, media)
+        headers += [(b"content-type", media.encode()), (b"content-length", str(len(content)).encode())]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": content})
+
+    def _head(self, scope: Scope) -> _Head:
+        media = encoding = tenant = ""
+        length: int | None = None
+        expects_continue = False
+        for name, value in scope["headers"]:
+            if name == b"content-type":
+                media = value.decode("latin-1").partition(";")[0].strip().lower()
+            elif name == b"content-encoding":
+                encoding = value.decode("latin-1").strip().lower()
+            elif name == b"content-length":
+                length = int(value)
+            elif name == b"expect":
+                expects_continue = True
+            elif name == self._tenant_header:
+                tenant = value.decode("latin-1").strip()
+        if media not in (PROTOBUF, JSON):
+            raise UnsupportedMediaError(f"content-type: must be {PROTOBUF} or {JSON}; got {media[:64]!r}")
+        if length is not None and length > self._settings.max_body_bytes:
+            raise self._too_large()
+        return _Head(media, encoding, tenant, length, expects_continue)
+
+    def _too_large(self) -> TooLargeError:
+        return TooLargeError(f"max_body_bytes: at most {self._settings.max_body_bytes} bytes a body; got more")
+
+    async def _body(self, head: _Head, receive: Receive, ticket: Ticket) -> bytes:
+        """The body as it travels, bounded while it arrives."""
+        if head.length:
+            ticket.grow(head.length)
+        parts: list[bytes] = []
+        size_bytes = 0
+        try:
+            async with asyncio.timeout(self._settings.body_timeout_s):
+                more = True
+                while more:
+                    message = await receive()
+                    if message["type"] != "http.request":
+                        raise _ClientGoneError
+                    part = message["body"]
+                    size_bytes += len(part)
+                    if size_bytes > self._settings.max_body_bytes:
+                        raise self._too_large()
+                    if head.length is None:
+                        ticket.grow(len(part))
+                    parts.append(part)
+                    more = message["more_body"]
+        except TimeoutError as error:
+            raise RetryableError(
+                f"body_timeout_s: must arrive within {self._settings.body_timeout_s} s; got {size_bytes} bytes",
+                retry_after_s=self._settings.retry_after_s,
+            ) from error
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    async def _submit(self, signal: Signal, head: _Head, body: bytes, ticket: Ticket) -> Pending:
+        if head.media == PROTOBUF and head.encoding in ("", "identity") and len(body) <= _INLINE_BYTES:
+            return self._reception.submit(signal, _TRANSPORT, head.tenant, body)
+        return await asyncio.get_running_loop().run_in_executor(self._pool, self._check, signal, head, body, ticket)
+
+    def _check(self, signal: Signal, head: _Head, body: bytes, ticket: Ticket) -> Pending:
+        settings = self._settings
+        if head.media == PROTOBUF:
+            decoded = decompress(head.encoding, body, max_bytes=settings.max_decompressed_bytes)
+            if decoded is not body:
+                ticket.grow(len(decoded))
+        else:
+            decoded = decompress(
+                head.encoding, body, max_bytes=min(settings.max_json_bytes, settings.max_decompressed_bytes)
+            )
+            ticket.grow(len(decoded) * JSON_MEMORY_FACTOR)
+            decoded = encode_request(signal, decoded, max_depth=settings.max_nesting_depth)
+        return self._reception.submit(signal, _TRANSPORT, head.tenant, decoded)
+
+    async def _durable(self, pending: Pending) -> Receipt:
+        if not pending.durable.done():
+            try:
+                async with asyncio.timeout(self._settings.append_timeout_s):
+                    await asyncio.wrap_future(pending.durable)
+            except TimeoutError as error:
+                raise self._reception.late(pending) from error
+        pending.durable.result()
+        self._reception.acknowledge(pending.receipt)
+        return pending.receipt
+
+
+class _Endpoint:
+    """One signal's ASGI application; a class, because Starlette wraps a function in a Request that we do not need."""
+
+    def __init__(self, receiver: HttpReceiver, signal: Signal) -> None:
+        self._receiver = receiver
+        self._signal = signal
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._receiver.export(self._signal, scope, receive, send)
+
+
+class _Server(uvicorn.Server):
+    """uvicorn that says when it serves."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.serving = threading.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        try:
+            await super().startup(sockets)
+        finally:
+            self.serving.set()
+
+
+async def _not_ours(request: Request, error: Exception) -> Response:
+    """404 and 405 in the shape of all other errors."""
+    http = error if isinstance(error, HTTPException) else HTTPException(500)
+    status = status_pb2.Status(code=12, message=f"{request.method} {request.url.path[:200]}: {http.detail}")
+    return Response(encode_status(status, JSON), http.status_code, dict(http.headers or {}), JSON)
+
+
+def _origins(patterns: tuple[str, ...]) -> str:
+    # An empty alternation would match the empty origin; `$^` matches nothing.
+    return "|".join("[^/]*".join(re.escape(part) for part in pattern.split("*")) for pattern in patterns) or "$^"
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listening = socket.socket(family, kind, protocol)
+        try:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listening.bind(address)
+            listening.listen(_LOOPBACK_ONLY_BACKLOG)
+        except OSError:
+            listening.close()
+            raise
+    except OSError as error:
+        raise ConfigurationError(
+            f"ingest.http_port: must be a free port of this machine; got {host}:{port}: {error}"
+        ) from error
+    return listening

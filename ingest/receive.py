@@ -1,0 +1,144 @@
+"""The one path behind both receivers: decompressed OTLP bytes in, checked, appended, a receipt out."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+
+from google.protobuf import json_format
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+
+from ingest.append import Appender
+from ingest.settings import IngestSettings
+from ingest.status import JSON
+from ingest.tally import Tally
+from ingest.validate import validate
+from schemas.errors import LogUnavailableError, MalformedRequestError
+from schemas.settings import RetentionSettings
+from schemas.signals import NAMES, Signal
+
+_DAY_NS = 86400 * 10**9
+_TENANT = re.compile(r"[A-Za-z0-9._-]{0,128}")
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What a client is told. `message` is '' when nothing was rejected."""
+
+    signal: Signal
+    accepted: int
+    rejected: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A checked request on its way into the log; the receipt holds once `durable` has resolved."""
+
+    receipt: Receipt
+    durable: Future[None]
+
+
+class Reception:
+    """Checks requests and hands them to the appender. Safe from any thread."""
+
+    def __init__(
+        self,
+        appender: Appender,
+        settings: IngestSettings,
+        retention: RetentionSettings,
+        tally: Tally,
+        *,
+        clock_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self._appender = appender
+        self._append_timeout_s = settings.append_timeout_s
+        self._retry_after_s = settings.retry_after_s
+        self._newest_after_ns = int(settings.max_future_s * 1e9)
+        self._oldest_before_ns = {
+            Signal.TRACES: retention.traces_days * _DAY_NS,
+            Signal.METRICS: retention.metrics_days * _DAY_NS,
+            Signal.LOGS: retention.logs_days * _DAY_NS,
+        }
+        self._tally = tally
+        self._clock_ns = clock_ns
+
+    def submit(self, signal: Signal, transport: str, tenant: str, body: bytes) -> Pending:
+        """Check `body`, an OTLP export request in protobuf, and queue what is good in it.
+
+        Raises:
+            MalformedRequestError: not OTLP, or a tenant outside [A-Za-z0-9._-]{0,128}.
+            TooLargeError: one item alone is over the log's record bound.
+            RetryableError: we are stopping.
+        """
+        if tenant and not _TENANT.fullmatch(tenant):
+            raise MalformedRequestError(f"tenant: must match {_TENANT.pattern}; got {tenant[:200]!r}")
+        self._tally.read(signal, transport, len(body))
+        now_ns = self._clock_ns()
+        verdict = validate(
+            signal,
+            body,
+            now_ns=now_ns,
+            oldest_ns=max(now_ns - self._oldest_before_ns[signal], 0),
+            newest_ns=now_ns + self._newest_after_ns,
+        )
+        receipt = Receipt(signal, verdict.items, verdict.rejected, verdict.reason if verdict.rejected else "")
+        if verdict.items or verdict.rejected:
+            durable = self._appender.submit(signal, tenant, verdict.body, verdict.items, verdict.rejected)
+        else:
+            # A request without items holds nothing that could be lost.
+            durable = Future()
+            durable.set_result(None)
+        return Pending(receipt, durable)
+
+    def receive(self, signal: Signal, transport: str, tenant: str, body: bytes) -> Receipt:
+        """`submit`, then wait until the log holds it.
+
+        Raises:
+            LogUnavailableError: the log did not take it, or not in time.
+        """
+        pending = self.submit(signal, transport, tenant, body)
+        try:
+            pending.durable.result(self._append_timeout_s)
+        except TimeoutError as error:
+            raise self.late(pending) from error
+        self.acknowledge(pending.receipt)
+        return pending.receipt
+
+    def late(self, pending: Pending) -> LogUnavailableError:
+        """Withdraw a request that the log did not take in time, where its commit has not begun; the error to answer."""
+        pending.durable.cancel()
+        return LogUnavailableError(
+            f"log: took longer than append_timeout_s, {self._append_timeout_s} s", retry_after_s=self._retry_after_s
+        )
+
+    def acknowledge(self, receipt: Receipt) -> None:
+        """Count what is being acknowledged."""
+        self._tally.items(receipt.signal, receipt.accepted, receipt.rejected)
+
+
+def encode_receipt(receipt: Receipt, media: str) -> bytes:
+    """The body of a success: `Export*ServiceResponse`, whose `partial_success` is unset when nothing was rejected."""
+    if not receipt.rejected:
+        return b"{}" if media == JSON else b""
+    response: ExportTraceServiceResponse | ExportMetricsServiceResponse | ExportLogsServiceResponse
+    if receipt.signal is Signal.TRACES:
+        response = ExportTraceServiceResponse()
+        response.partial_success.rejected_spans = receipt.rejected
+    elif receipt.signal is Signal.METRICS:
+        response = ExportMetricsServiceResponse()
+        response.partial_success.rejected_data_points = receipt.rejected
+    else:
+        response = ExportLogsServiceResponse()
+        response.partial_success.rejected_log_records = receipt.rejected
+    response.partial_success.error_message = (
+        f"{receipt.rejected} {NAMES[receipt.signal].item} rejected, {receipt.accepted} accepted: {receipt.message}"
+    )
+    if media == JSON:
+        return json_format.MessageToJson(response, indent=None).encode()
+    return response.SerializeToString()

@@ -1,0 +1,133 @@
+"""Settings of the receivers and of the appending side."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from schemas.settings import MIB, Section
+
+# What JSON costs while it is decoded: measured resident growth over the bytes of the body.
+JSON_MEMORY_FACTOR = 12
+
+
+class IngestSettings(Section):
+    """OTLP in: where we listen, what one request may cost, how small requests are coalesced."""
+
+    grpc_host: str = Field("127.0.0.1", description="Address of the gRPC receiver.")
+    grpc_port: int = Field(4317, ge=0, le=65535, description="Port of the gRPC receiver. 0 takes a free one.")
+    http_host: str = Field("127.0.0.1", description="Address of the HTTP receiver.")
+    http_port: int = Field(4318, ge=0, le=65535, description="Port of the HTTP receiver. 0 takes a free one.")
+    max_body_bytes: int = Field(
+        16 * MIB, ge=64 * 1024, le=1024 * MIB, description="Largest HTTP body as it travels, bytes. Over it: 413."
+    )
+    max_decompressed_bytes: int = Field(
+        32 * MIB,
+        ge=64 * 1024,
+        le=1024 * MIB,
+        description="Largest request after decompression, on both receivers, bytes. Over it: 413 or RESOURCE_EXHAUSTED "
+        "without RetryInfo, which tells the client not to retry.",
+    )
+    max_json_bytes: int = Field(
+        8 * MIB,
+        ge=64 * 1024,
+        le=256 * MIB,
+        description=f"Largest JSON body after decompression, bytes; lower because JSON takes about "
+        f"{JSON_MEMORY_FACTOR} times its size in memory while it is decoded. Over it: 413.",
+    )
+    max_nesting_depth: int = Field(
+        128,
+        ge=16,
+        le=256,
+        description="Deepest nesting of objects and arrays in a JSON body. An attribute value may be nested "
+        "32 levels deep in any encoding; JSON writes up to three objects or arrays for each.",
+    )
+    max_concurrent_requests: int = Field(
+        256,
+        ge=1,
+        le=65536,
+        description="Requests admitted at one time, both receivers together. Over it: 429 or RESOURCE_EXHAUSTED with a "
+        "retry hint.",
+    )
+    max_in_flight_bytes: int = Field(
+        192 * MIB,
+        ge=MIB,
+        description="Bytes of admitted requests that are not answered yet, both receivers together. Over it: 429 or "
+        "RESOURCE_EXHAUSTED with a retry hint.",
+    )
+    max_connections: int = Field(
+        1024, ge=1, le=65536, description="Open HTTP connections. Over it a connection is answered 503 and closed."
+    )
+    grpc_threads: int = Field(
+        32,
+        ge=1,
+        le=1024,
+        description="gRPC requests read, checked and waited for at one time; further ones queue unread.",
+    )
+    http_threads: int = Field(
+        4,
+        ge=1,
+        le=256,
+        description="Threads that decompress and check large, compressed or JSON bodies of HTTP requests.",
+    )
+    coalesce_linger_ms: float = Field(
+        2.0,
+        ge=0,
+        le=1000,
+        description="How long a commit waits for more small requests, milliseconds. 0 commits at once what has queued.",
+    )
+    coalesce_bytes: int = Field(
+        512 * 1024,
+        ge=1024,
+        le=64 * MIB,
+        description="Size up to which requests of one signal and tenant are coalesced into one log record, bytes.",
+    )
+    append_timeout_s: float = Field(
+        30.0, gt=0, description="How long a request waits for the log, seconds. Over it: 503 or UNAVAILABLE."
+    )
+    header_timeout_s: float = Field(
+        10.0, gt=0, description="How long a client may take to send the head of an HTTP request, seconds."
+    )
+    body_timeout_s: float = Field(
+        30.0, gt=0, description="How long a client may take to send the body of a request, seconds."
+    )
+    idle_timeout_s: float = Field(
+        75.0, gt=0, description="How long an HTTP connection may stay open without a request, seconds."
+    )
+    drain_timeout_s: float = Field(
+        10.0, gt=0, description="How long an orderly stop waits for requests under way, seconds."
+    )
+    retry_after_s: float = Field(
+        1.0, gt=0, le=600, description="When a client that was pushed back is told to come again, seconds."
+    )
+    max_future_s: float = Field(
+        86400.0,
+        ge=0,
+        description="How far ahead of our clock an item's time may be, seconds. Items further ahead, and items older "
+        "than the retention of their signal, are rejected one by one through partial_success.",
+    )
+    tenant_header: str = Field(
+        "x-tenant-id",
+        pattern=r"^[a-z0-9][a-z0-9._-]*$",
+        description="HTTP header and gRPC metadata key that names the tenant, in lower case.",
+    )
+    cors_origins: tuple[str, ...] = Field(
+        ("http://localhost:*", "http://127.0.0.1:*"),
+        description="Origins whose pages may send from a browser; `*` stands for any text without a slash. "
+        "Empty refuses all.",
+    )
+
+    @model_validator(mode="after")
+    def _bounds_fit(self) -> Self:
+        """A request within its own bound must be admissible alone, or it would be pushed back for ever."""
+        for name, needed in (
+            ("max_decompressed_bytes", self.max_decompressed_bytes + self.max_body_bytes),
+            ("max_json_bytes", self.max_json_bytes * JSON_MEMORY_FACTOR + self.max_body_bytes),
+        ):
+            if needed > self.max_in_flight_bytes:
+                raise ValueError(
+                    f"max_in_flight_bytes must hold one request of {name}, which takes {needed} bytes; "
+                    f"got {self.max_in_flight_bytes}"
+                )
+        return self
