@@ -1,0 +1,80 @@
+"""What threads of one process share about one embedded log: whose turn it is to write, and news of appends.
+
+SQLite's own busy handler sleeps and retries, so a reader's commit could starve beside a writer that never pauses; and
+waiting for records by polling would cost either latency or CPU. Other processes have only SQLite's locks and poll.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections import Counter
+from collections.abc import Iterable
+from types import TracebackType
+
+
+class Turn:
+    """A lock that the thread which waits gets before the thread that just released it."""
+
+    def __init__(self) -> None:
+        self._next = threading.Lock()
+        self._held = threading.Lock()
+
+    def __enter__(self) -> None:
+        with self._next:
+            self._held.acquire()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        self._held.release()
+
+
+class SharedLog:
+    """One per log file and process.
+
+    Attributes:
+        turn: held around every write transaction.
+        writers: open writers in this process; while there is none, waiting readers poll the file more often.
+    """
+
+    def __init__(self) -> None:
+        self.turn = Turn()
+        self.writers = 0
+        self._appended: Counter[str] = Counter()
+        self._news = threading.Condition()
+
+    def announce(self, topics: Iterable[str]) -> None:
+        """Wake the readers of `topics`; call after the commit."""
+        with self._news:
+            self._appended.update(topics)
+            self._news.notify_all()
+
+    def wake_all(self) -> None:
+        """Let every waiting reader look at its own state again."""
+        with self._news:
+            self._news.notify_all()
+
+    def version(self, topic: str) -> int:
+        """A number that changes with every announced append to `topic`."""
+        return self._appended[topic]
+
+    def wait(self, topic: str, seen: int, timeout_s: float) -> bool:
+        """Whether `version(topic)` left `seen`; returns at the latest after `timeout_s`."""
+        with self._news:
+            if self._appended[topic] == seen:
+                self._news.wait(timeout_s)
+            return self._appended[topic] != seen
+
+
+_logs: weakref.WeakValueDictionary[str, SharedLog] = weakref.WeakValueDictionary()
+_logs_lock = threading.Lock()
+
+
+def shared_log(path: str) -> SharedLog:
+    """The shared state of the log at `path`, which must be absolute and free of symbolic links."""
+    with _logs_lock:
+        found = _logs.get(path)
+        if found is None:
+            found = _logs[path] = SharedLog()
+        return found
