@@ -1,0 +1,390 @@
+"""The wire validator, compiled. Importing this module compiles `scan` or loads it from numba's cache on disk.
+
+Its rules, results and order of findings are those of `ingest.validate_walk`, which is the same validator in Python; a
+property test holds the two equal.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit, types
+
+from ingest.validate_walk import (
+    BAD_LENGTH,
+    BAD_PACKED,
+    BAD_TAG,
+    BAD_VARINT,
+    BAD_WIRE_TYPE,
+    DEPTH_MAX,
+    FAULT_ID,
+    FAULT_TEXT,
+    FAULT_TIME,
+    FIELD_ZERO,
+    GROUP,
+    LEVEL_MAX,
+    TOO_DEEP,
+    TRUNCATED,
+    TWICE,
+    WRONG_WIRE_TYPE,
+    Broken,
+    BrokenError,
+    Fault,
+    Scan,
+)
+from ingest.wire_schema import (
+    ANY_VALUE,
+    CONTAINER,
+    FIXED32,
+    FIXED64,
+    ID,
+    ITEM,
+    MESSAGE,
+    PACKED_FIXED64,
+    PACKED_VARINT,
+    SCHEMA,
+    STRING,
+    TIME,
+    VARINT,
+    WRONG,
+)
+from schemas.wire import load_u64
+
+HIGH_BITS = np.uint64(0x8080808080808080)
+ZERO = np.uint64(0)
+
+
+@njit(nogil=True, cache=True)
+def _utf8_rest(body, p, end):
+    while p < end:
+        c = body[p]
+        if c < 0x80:
+            p += 1
+        elif c < 0xC2:
+            return False
+        elif c < 0xE0:
+            if end - p < 2 or body[p + 1] & 0xC0 != 0x80:
+                return False
+            p += 2
+        elif c < 0xF0:
+            if end - p < 3 or body[p + 1] & 0xC0 != 0x80 or body[p + 2] & 0xC0 != 0x80:
+                return False
+            if (c == 0xE0 and body[p + 1] < 0xA0) or (c == 0xED and body[p + 1] > 0x9F):
+                return False
+            p += 3
+        elif c < 0xF5:
+            if end - p < 4 or body[p + 1] & 0xC0 != 0x80 or body[p + 2] & 0xC0 != 0x80 or body[p + 3] & 0xC0 != 0x80:
+                return False
+            if (c == 0xF0 and body[p + 1] < 0x90) or (c == 0xF4 and body[p + 1] > 0x8F):
+                return False
+            p += 4
+        else:
+            return False
+    return True
+
+
+@njit(nogil=True, cache=True, forceinline=True)
+def _is_utf8(body, p, end, size):
+    """Eight bytes at a time while they are ASCII. A load never passes `size`, the end of the array."""
+    while end - p >= 8:
+        if load_u64(body, p) & HIGH_BITS != ZERO:
+            return _utf8_rest(body, p, end)
+        p += 8
+    if p == end:
+        return True
+    if p + 8 <= size and (load_u64(body, p) & HIGH_BITS) << np.uint64(64 - 8 * (end - p)) == ZERO:
+        return True
+    return _utf8_rest(body, p, end)
+
+
+@njit(nogil=True, cache=True, forceinline=True)
+def _past_varint(body, p, end):
+    """The position after a varint; -1 when it is truncated, over 10 bytes or over 64 bits."""
+    stop = min(end, p + 10)
+    q = p
+    while q < stop:
+        c = body[q]
+        q += 1
+        if c < 128:
+            return -1 if q - p == 10 and c > 1 else q
+    return -1
+
+
+@njit(nogil=True, cache=True, forceinline=True)
+def _prefix(body, p, end):
+    """A tag or length, at most 5 bytes and 32 bits: (value, position after it); (-1, p) when it is neither."""
+    if p < end and body[p] < 128:
+        return np.int64(body[p]), p + 1
+    value = np.int64(0)
+    shift = 0
+    stop = min(end, p + 5)
+    q = p
+    while q < stop:
+        c = np.int64(body[q])
+        q += 1
+        value |= (c & 127) << shift
+        if c < 128:
+            return (value, q) if value < 1 << 32 else (np.int64(-1), p)
+        shift += 7
+    return np.int64(-1), p
+
+
+@njit(
+    types.int64(
+        types.Array(types.uint8, 1, "C", readonly=True),
+        types.Array(types.uint16, 2, "C", readonly=True),
+        types.int64,
+        types.uint64,
+        types.uint64,
+        types.int64[:, ::1],
+        types.int64[::1],
+    ),
+    nogil=True,
+    cache=True,
+)
+def scan(body, table, root, oldest, newest, ranges, found):
+    """Walk one request; returns 0 or the code of the broken structural rule.
+
+    `ranges` (n, 2) takes [start, end) of the first n rejected fields, tag included. `found` takes items, lost items,
+    number of ranges, position, message and tag of the broken rule, then code, position, size, value, message and tag of
+    the first fault of an item.
+    """
+    size = len(body)
+    stack = np.empty((DEPTH_MAX + 1, 2), np.int64)
+    cuts = np.empty((8, 5), np.int64)
+    depth = np.int64(0)
+    cut = np.int64(0)
+    cuts[0, 0] = 0
+    cuts[0, 1] = 0
+    cuts[0, 2] = 0
+    cuts[0, 3] = 0
+    cuts[0, 4] = 0
+    items = np.int64(0)
+    lost = np.int64(0)
+    count = np.int64(0)
+    error = np.int64(0)
+    fault = np.int64(0)
+    message = np.int64(root)
+    kind = np.int64(0)
+    level = np.int64(0)
+    seen = np.int64(0)
+    time = ZERO
+    time_at = np.int64(0)
+    time_tag = np.int64(0)
+    observed = ZERO
+    observed_at = np.int64(0)
+    observed_tag = np.int64(0)
+    p = np.int64(0)
+    start = np.int64(0)
+    tag = np.int64(0)
+    end = np.int64(size)
+    while True:
+        while p == end:
+            if kind == ITEM:
+                if time == ZERO:
+                    time = observed
+                    time_at = observed_at
+                    time_tag = observed_tag
+                if time != ZERO and (time < oldest or time > newest):
+                    cuts[cut, 4] = 1
+                    if fault == 0:
+                        fault = FAULT_TIME
+                        found[7] = time_at
+                        found[8] = 8
+                        found[9] = np.int64(time)
+                        found[10] = message
+                        found[11] = time_tag
+            if CONTAINER <= kind <= ITEM:
+                if cuts[cut, 4] != 0:
+                    lost = cuts[cut, 2] + items - cuts[cut, 1]
+                    count = cuts[cut, 3]
+                    if count < len(ranges):
+                        ranges[count, 0] = cuts[cut, 0]
+                        ranges[count, 1] = p
+                    count += 1
+                cut -= 1
+            if depth == 0:
+                found[0] = items
+                found[1] = lost
+                found[2] = count
+                found[6] = fault
+                return 0
+            depth -= 1
+            end = stack[depth, 0]
+            packed = stack[depth, 1]
+            message = packed & 255
+            kind = (packed >> 8) & 3
+            level = (packed >> 10) & 63
+            seen = packed >> 16
+        start = p
+        tag = np.int64(body[p])
+        if tag < 128:
+            p += 1
+        else:
+            tag, p = _prefix(body, p, end)
+            if tag < 0:
+                tag = 0
+                error = BAD_TAG
+                break
+        entry = np.int64(0)
+        if tag < 256:
+            entry = np.int64(table[message, tag])
+        action = entry & 15
+        once = (entry >> 4) & 7
+        if once != 0:
+            if seen >> once & 1:
+                error = TWICE
+                break
+            seen |= 1 << once
+        if MESSAGE <= action <= PACKED_VARINT:
+            length, p = _prefix(body, p, end)
+            if length < 0 or length > end - p:
+                error = BAD_LENGTH
+                break
+            stop = p + length
+            if action == MESSAGE:
+                target = entry >> 9
+                child = (entry >> 7) & 3
+                if depth == DEPTH_MAX:
+                    error = TOO_DEEP
+                    break
+                stack[depth, 0] = end
+                stack[depth, 1] = message | kind << 8 | level << 10 | seen << 16
+                depth += 1
+                if child != 0:
+                    if child == ANY_VALUE:
+                        level += 1
+                        if level > LEVEL_MAX:
+                            error = TOO_DEEP
+                            break
+                    else:
+                        cut += 1
+                        cuts[cut, 0] = start
+                        cuts[cut, 1] = items
+                        cuts[cut, 2] = lost
+                        cuts[cut, 3] = count
+                        cuts[cut, 4] = 0
+                        if child == ITEM:
+                            items += 1
+                            time = ZERO
+                            observed = ZERO
+                message = target
+                kind = child
+                seen = 0
+                end = stop
+                continue
+            if action == STRING:
+                if not _is_utf8(body, p, stop, size):
+                    cuts[cut, 4] = 1
+                    if fault == 0:
+                        fault = FAULT_TEXT
+                        found[7] = p
+                        found[8] = length
+                        found[9] = 0
+                        found[10] = message
+                        found[11] = tag
+            elif action == ID:
+                if length != 0 and length != entry >> 9:
+                    cuts[cut, 4] = 1
+                    if fault == 0:
+                        fault = FAULT_ID
+                        found[7] = p
+                        found[8] = length
+                        found[9] = entry >> 9
+                        found[10] = message
+                        found[11] = tag
+            elif action == PACKED_FIXED64:
+                if length & 7:
+                    error = BAD_PACKED
+                    break
+            elif action == PACKED_VARINT:
+                while p < stop:
+                    p = _past_varint(body, p, stop)
+                    if p < 0:
+                        error = BAD_VARINT
+                        break
+                if error != 0:
+                    break
+            p = stop
+        elif action == VARINT:
+            p = _past_varint(body, p, end)
+            if p < 0:
+                error = BAD_VARINT
+                break
+        elif action == FIXED64:
+            if end - p < 8:
+                error = TRUNCATED
+                break
+            p += 8
+        elif action == TIME:
+            if end - p < 8:
+                error = TRUNCATED
+                break
+            if entry >> 9 == 0:
+                time = load_u64(body, p)
+                time_at = p
+                time_tag = tag
+            else:
+                observed = load_u64(body, p)
+                observed_at = p
+                observed_tag = tag
+            p += 8
+        elif action == FIXED32:
+            if end - p < 4:
+                error = TRUNCATED
+                break
+            p += 4
+        elif action == WRONG:
+            error = WRONG_WIRE_TYPE
+            break
+        else:
+            if tag < 8:
+                error = FIELD_ZERO
+                break
+            wire = tag & 7
+            if wire == 0:
+                p = _past_varint(body, p, end)
+                if p < 0:
+                    error = BAD_VARINT
+                    break
+            elif wire == 2:
+                length, p = _prefix(body, p, end)
+                if length < 0 or length > end - p:
+                    error = BAD_LENGTH
+                    break
+                p += length
+            elif wire in (1, 5):
+                width = 8 if wire == 1 else 4
+                if end - p < width:
+                    error = TRUNCATED
+                    break
+                p += width
+            else:
+                error = GROUP if wire < 5 else BAD_WIRE_TYPE
+                break
+    found[3] = start
+    found[4] = message
+    found[5] = tag
+    return error
+
+
+def compiled_walk(body: bytes, root: int, oldest: int, newest: int) -> Scan:
+    """`validate_walk.walk`, compiled: the same arguments, result and error. Holds the GIL for microseconds only."""
+    wire = np.frombuffer(body, np.uint8)
+    found = np.zeros(12, np.int64)
+    window = (np.uint64(oldest), np.uint64(newest))
+    rule = scan(wire, SCHEMA.table, root, *window, _NO_RANGES, found)
+    if rule:
+        raise BrokenError(Broken(int(rule), int(found[3]), int(found[4]), int(found[5])))
+    count = int(found[2])
+    if count == 0:
+        return Scan(int(found[0]), 0, [], None)
+    # Only a request with faults is walked twice: the first walk says how many ranges there are to keep.
+    ranges = np.empty((count, 2), np.int64)
+    scan(wire, SCHEMA.table, root, *window, ranges, found)
+    fault = Fault(*(int(value) for value in found[6:12]))
+    if fault.rule == FAULT_TIME:
+        fault = fault._replace(value=fault.value % (1 << 64))
+    return Scan(int(found[0]), int(found[1]), [(int(start), int(end)) for start, end in ranges], fault)
+
+
+_NO_RANGES = np.empty((0, 2), np.int64)
