@@ -1,0 +1,174 @@
+"""One batch of log records through a scan: byte array, growth of the working arrays, and the records that are at fault."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+
+from processors.arena import Arena
+from processors.decode import attributes, frame, strings, text
+from processors.decode.arrow import Columns, coded, numbers, of_group
+from processors.decode.strings import Array
+from schemas.log import Record
+from schemas.wire import PADDING
+
+SERVICE = b"service.name"
+VERSION = b"service.version"
+# The stable name first, then the one that older SDKs still send (semantic conventions, deployment).
+ENVIRONMENT = (b"deployment.environment.name", b"deployment.environment")
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Why a record cannot be decoded: `record` is its index in the batch, `at` the byte in its value."""
+
+    record: int
+    at: int
+    rule: str
+
+
+@dataclass(slots=True)
+class Decoded:
+    """Rows of each table, and the records that gave none.
+
+    Attributes:
+        tables: by table name, columns in the order of schemas.columns; tables without rows are absent.
+        items: spans, data points or log records decoded, for each record of the batch.
+        record_of_row: by table name, the index of each row's record.
+        faults: at most one for each record, in order.
+    """
+
+    tables: dict[str, pa.RecordBatch] = field(default_factory=dict)
+    items: Array = field(default_factory=lambda: np.zeros(0, np.int64))
+    record_of_row: dict[str, Array] = field(default_factory=dict)
+    faults: list[Fault] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Sizes:
+    """How much room the working arrays have. Grows when a batch needs more; every retry doubles one of them."""
+
+    scratch_bytes: int
+    entries: int
+    items: int
+    groups: int
+    strings: int
+    factor: int = 1
+
+
+class Work:
+    """The byte array of a batch and the arrays that its scan writes to."""
+
+    def __init__(self, arena: Arena, records: Sequence[Record], sizes: Sizes) -> None:
+        arena.reset()
+        self.arena = arena
+        lengths = np.fromiter((len(record.value) for record in records), np.int64, len(records))
+        self.stops = np.cumsum(lengths)
+        self.starts = self.stops - lengths
+        used = int(self.stops[-1]) if len(records) else 0
+        # The wire bytes and the text made from them share one array, so that a view needs no second buffer.
+        self.buffer = arena.empty(used + PADDING + sizes.scratch_bytes, np.uint8)
+        memory = memoryview(self.buffer)
+        for record, start, stop in zip(records, self.starts.tolist(), self.stops.tolist(), strict=True):
+            memory[start:stop] = record.value
+        self.buffer[used : used + PADDING] = 0
+        self.state = np.zeros(text.STATE_CELLS, np.int64)
+        self.state[text.SCRATCH] = used + PADDING
+        self.state[text.SCRATCH_END] = self.buffer.size
+        self.work = arena.empty(4096 * sizes.factor, np.int64)
+        self.keys = strings.interned(arena, sizes.strings)
+        self.values = strings.interned(arena, sizes.strings)
+        self.resources = frame.groups(arena, attributes.shared(arena, 8 * sizes.groups), sizes.groups)
+        self.scopes = frame.groups(arena, attributes.shared(arena, 4 * sizes.groups), sizes.groups)
+        self.found = frame.items(arena, len(records), sizes.items)
+
+    def frame(self, faults: Array) -> bool:
+        """Find the items of the records without fault; False when an array was too small."""
+        frame.frame(self.buffer, self.starts, self.stops, faults, self.resources, self.scopes, self.found, self.keys,
+                    self.values, self.state, self.work)
+        return not self.overflown
+
+    @property
+    def overflown(self) -> bool:
+        """Whether an array was too small."""
+        return bool(self.state[text.OVERFLOW])
+
+
+def sizes_for(value_bytes: int) -> Sizes:
+    """Room for ordinary telemetry of `value_bytes`; what needs more is scanned again with more."""
+    return Sizes(scratch_bytes=value_bytes // 4 + 65536, entries=value_bytes // 24 + 1024,
+                 items=value_bytes // 64 + 1024, groups=value_bytes // 1024 + 1024, strings=8192)
+
+
+def scan_all(arena: Arena, records: Sequence[Record], scan: Callable[[Work, Sizes, Array], bool]) -> tuple[Work, Array]:
+    """Run frame and scan until every array is large enough and no record at fault contributed a row.
+
+    Args:
+        arena: gives the working memory; what it gave before becomes invalid.
+        records: the batch, in order.
+        scan: decodes the items of a framed `Work`, marking faults; returns False when an array was too small.
+
+    Returns:
+        The work whose arrays hold the rows, and the fault position of each record in the array of bytes, or -1.
+    """
+    sizes = sizes_for(sum(len(record.value) for record in records))
+    faults = np.full(len(records), -1, np.int64)
+    while True:
+        known = int((faults >= 0).sum())
+        work = Work(arena, records, sizes)
+        if not (work.frame(faults) and scan(work, sizes, faults)) or work.overflown:
+            # Entries, groups and scratch are bounded by the bytes of the batch, so doubling ends.
+            faults[:] = -1
+            sizes = Sizes(2 * sizes.scratch_bytes, 2 * sizes.entries, 2 * sizes.items, 2 * sizes.groups,
+                          4 * sizes.strings, 4 * sizes.factor)
+            continue
+        if int((faults >= 0).sum()) == known:
+            return work, faults
+
+
+def faults_of(work: Work, faults: Array, rule: str) -> list[Fault]:
+    """Fault objects, positions relative to each record's value."""
+    return [Fault(int(record), int(faults[record] - work.starts[record]), rule)
+            for record in np.flatnonzero(faults >= 0)]
+
+
+class Context:
+    """Per-row columns that come from the record, the resource and the scope: the same for every table."""
+
+    def __init__(self, work: Work, records: Sequence[Record]) -> None:
+        self.shared = Columns(work.buffer, work.keys, work.values)
+        self._work = work
+        self._resource_maps = self.shared.shared_maps(work.resources)
+        self._scope_maps = self.shared.shared_maps(work.scopes)
+        pick = self.shared.attribute_codes
+        self._service = pick(work.resources, SERVICE)
+        self._version = pick(work.resources, VERSION)
+        self._environment = pick(work.resources, *ENVIRONMENT)
+        tenants = sorted({record.tenant for record in records})
+        self._tenants = pa.array(tenants, pa.string())
+        code = {tenant: at for at, tenant in enumerate(tenants)}
+        self._tenant = np.fromiter((code[record.tenant] for record in records), np.uint32, len(records))
+        self.received_at = np.fromiter((record.received_at_ns for record in records), np.int64, len(records))
+
+    def columns(self, scope: Array, record: Array) -> dict[str, pa.Array]:
+        """The shared columns for rows whose scope group and record index are given."""
+        work, values = self._work, self.shared.values
+        scopes, resources = work.scopes, work.resources
+        resource = scopes.parent[scope]
+        return {
+            "ServiceName": coded(of_group(self._service, resource), values),
+            "ServiceVersion": coded(of_group(self._version, resource), values),
+            "Environment": coded(of_group(self._environment, resource), values),
+            "ResourceAttributes": coded(resource.astype(np.int32), self._resource_maps),
+            "ResourceSchemaUrl": coded(of_group(resources.schema_url, resource), values),
+            "ResourceDroppedAttributesCount": numbers(of_group(resources.dropped, resource)),
+            "ScopeName": coded(of_group(scopes.name, scope), values),
+            "ScopeVersion": coded(of_group(scopes.version, scope), values),
+            "ScopeAttributes": coded(scope.astype(np.int32), self._scope_maps),
+            "ScopeSchemaUrl": coded(of_group(scopes.schema_url, scope), values),
+            "ScopeDroppedAttributesCount": numbers(of_group(scopes.dropped, scope)),
+            "TenantId": coded(self._tenant[record], self._tenants),
+        }

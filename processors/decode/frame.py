@@ -1,0 +1,222 @@
+"""The frame that the three signals share: records -> resources -> scopes -> items.
+
+ExportTraceServiceRequest, ExportMetricsServiceRequest and ExportLogsServiceRequest have the same field numbers down to the
+item (opentelemetry-proto, collector/*/v1): 1 resource group; 1 resource, 2 scope group, 3 schema URL; 1 scope, 2 item,
+3 schema URL. So one pass finds every span, metric or log record, and decodes what its neighbours share.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from processors.arena import Arena
+from processors.decode.attributes import Shared, append_shared
+from processors.decode.strings import Array, intern
+from processors.decode.text import OVERFLOW
+from schemas.wire import BROKEN, compiled, length, skip, varint
+
+
+class Groups(NamedTuple):
+    """A row per resource group (`first` is the offset of its attributes) or per scope group."""
+
+    attributes: Shared
+    first: Array
+    dropped: Array
+    schema_url: Array
+    name: Array
+    version: Array
+    parent: Array
+    count: Array
+
+
+class Items(NamedTuple):
+    """Byte range and scope group of every item; `first[r]` is the first item of record r."""
+
+    start: Array
+    stop: Array
+    scope: Array
+    first: Array
+    count: Array
+
+
+def groups(arena: Arena, attributes: Shared, capacity: int) -> Groups:
+    """Room for `capacity` groups."""
+    codes = [arena.empty(capacity, np.int64) for _ in range(5)]
+    return Groups(attributes, arena.empty(capacity + 1, np.int64), *codes, np.zeros(1, np.int64))
+
+
+def items(arena: Arena, records: int, capacity: int) -> Items:
+    """Room for `capacity` items of `records` records."""
+    return Items(*(arena.empty(capacity, np.int64) for _ in range(3)),
+                 np.zeros(records + 1, np.int64), np.zeros(1, np.int64))
+
+
+@compiled
+def _resource(buffer, p, end, group, resources, keys, values, state, work):
+    previous = np.int64(-1)
+    while p < end:
+        tag, p = varint(buffer, p, end)
+        if tag == np.uint64(0x0A):
+            start, p = length(buffer, p, end)
+            if p <= end:
+                previous = append_shared(buffer, start, p, resources.attributes, keys, values, previous, state, work)
+                if previous < 0:
+                    return False
+        elif tag == np.uint64(0x10):
+            value, p = varint(buffer, p, end)
+            resources.dropped[group] = np.int64(value & np.uint64(0xFFFFFFFF))
+        else:
+            p = skip(buffer, p, end, tag & np.uint64(7)) if tag > np.uint64(7) else BROKEN
+    return p == end
+
+
+@compiled
+def _scope(buffer, p, end, group, scopes, keys, values, state, work):
+    previous = np.int64(-1)
+    while p < end:
+        tag, p = varint(buffer, p, end)
+        if tag == np.uint64(0x0A) or tag == np.uint64(0x12):
+            start, p = length(buffer, p, end)
+            if p <= end:
+                code = intern(buffer, start, p - start, values, state)
+                if code < 0:
+                    return False
+                if tag == np.uint64(0x0A):
+                    scopes.name[group] = code
+                else:
+                    scopes.version[group] = code
+        elif tag == np.uint64(0x1A):
+            start, p = length(buffer, p, end)
+            if p <= end:
+                previous = append_shared(buffer, start, p, scopes.attributes, keys, values, previous, state, work)
+                if previous < 0:
+                    return False
+        elif tag == np.uint64(0x20):
+            value, p = varint(buffer, p, end)
+            scopes.dropped[group] = np.int64(value & np.uint64(0xFFFFFFFF))
+        else:
+            p = skip(buffer, p, end, tag & np.uint64(7)) if tag > np.uint64(7) else BROKEN
+    return p == end
+
+
+@compiled
+def _new_group(table, parent, state):
+    group = table.count[0]
+    if group + 1 >= table.first.size:
+        state[OVERFLOW] = 1
+        return np.int64(-1)
+    table.first[group] = table.attributes.count[0]
+    table.dropped[group], table.schema_url[group], table.name[group], table.version[group] = 0, 0, 0, 0
+    table.parent[group] = parent
+    table.count[0] = group + 1
+    return group
+
+
+@compiled
+def _scope_group(buffer, p, end, resource, scopes, found, keys, values, state, work):
+    # Fails at the position where it stopped; `end` means all went well.
+    group = _new_group(scopes, resource, state)
+    if group < 0:
+        return p
+    while p < end:
+        at = p
+        tag, p = varint(buffer, p, end)
+        if tag == np.uint64(0x12):
+            start, p = length(buffer, p, end)
+            if p > end:
+                return at
+            item = found.count[0]
+            if item >= found.start.size:
+                state[OVERFLOW] = 1
+                return at
+            found.start[item], found.stop[item], found.scope[item] = start, p, group
+            found.count[0] = item + 1
+        elif tag == np.uint64(0x0A):
+            start, p = length(buffer, p, end)
+            if p > end or not _scope(buffer, start, p, group, scopes, keys, values, state, work):
+                return at
+        elif tag == np.uint64(0x1A):
+            start, p = length(buffer, p, end)
+            code = intern(buffer, start, p - start, values, state) if p <= end else np.int64(-1)
+            if code < 0:
+                return at
+            scopes.schema_url[group] = code
+        else:
+            p = skip(buffer, p, end, tag & np.uint64(7)) if tag > np.uint64(7) else BROKEN
+        if p > end:
+            return at
+    return end
+
+
+@compiled
+def _resource_group(buffer, p, end, resources, scopes, found, keys, values, state, work):
+    group = _new_group(resources, np.int64(0), state)
+    if group < 0:
+        return p
+    while p < end:
+        at = p
+        tag, p = varint(buffer, p, end)
+        if tag == np.uint64(0x12):
+            start, p = length(buffer, p, end)
+            if p > end:
+                return at
+            reached = _scope_group(buffer, start, p, group, scopes, found, keys, values, state, work)
+            if reached != p:
+                return reached
+        elif tag == np.uint64(0x0A):
+            start, p = length(buffer, p, end)
+            if p > end or not _resource(buffer, start, p, group, resources, keys, values, state, work):
+                return at
+        elif tag == np.uint64(0x1A):
+            start, p = length(buffer, p, end)
+            code = intern(buffer, start, p - start, values, state) if p <= end else np.int64(-1)
+            if code < 0:
+                return at
+            resources.schema_url[group] = code
+        else:
+            p = skip(buffer, p, end, tag & np.uint64(7)) if tag > np.uint64(7) else BROKEN
+        if p > end:
+            return at
+    return end
+
+
+@compiled
+def frame(buffer, starts, stops, faults, resources, scopes, found, keys, values, state, work):
+    """Find the items of all records that are not yet marked in `faults`.
+
+    Args:
+        buffer: the records' bytes, padded.
+        starts, stops: Int64 byte range of each record.
+        faults: Int64 a record, -1 or the byte position of its fault; written here for records whose frame is broken.
+    """
+    # Code 0 of the values is the empty string, which is what an absent name or version is.
+    if intern(buffer, np.int64(0), np.int64(0), values, state) < 0:
+        return
+    for record in range(starts.size):
+        found.first[record] = found.count[0]
+        if faults[record] >= 0:
+            continue
+        p, end = starts[record], stops[record]
+        while p < end:
+            at = p
+            tag, p = varint(buffer, p, end)
+            if tag == np.uint64(0x0A):
+                start, p = length(buffer, p, end)
+                if p <= end:
+                    reached = _resource_group(buffer, start, p, resources, scopes, found, keys, values, state, work)
+                    if reached != p:
+                        at = reached
+                        p = BROKEN
+            else:
+                p = skip(buffer, p, end, tag & np.uint64(7)) if tag > np.uint64(7) else BROKEN
+            if state[OVERFLOW] != 0:
+                return
+            if p > end:
+                faults[record] = at
+                found.count[0] = found.first[record]
+                break
+    found.first[starts.size] = found.count[0]
+    resources.first[resources.count[0]] = resources.attributes.count[0]
+    scopes.first[scopes.count[0]] = scopes.attributes.count[0]

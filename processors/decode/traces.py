@@ -1,0 +1,123 @@
+"""A batch of ExportTraceServiceRequest records to the rows of `otel_traces`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from processors.arena import Arena
+from processors.decode import spans
+from processors.decode.arrow import coded, fixed, lists, numbers, time_values, times
+from processors.decode.batch import Context, Decoded, Sizes, Work, faults_of, scan_all
+from processors.decode.strings import Array
+from schemas.columns import TRACES
+from schemas.log import Record
+from schemas.wire import compiled
+
+KINDS = pa.array(["Unspecified", "Internal", "Server", "Client", "Producer", "Consumer", ""])
+STATUSES = pa.array(["Unset", "Ok", "Error", ""])
+# 2^(k/8) as the top 64 bits, k = 1..7: the borders inside one power of two.
+_BORDERS = np.array([int(2.0**63 * 2 ** (k / 8)) for k in range(1, 8)], np.uint64)
+
+
+@compiled
+def duration_buckets(durations, into):
+    """floor(8 log2(duration in ns)) for each row, in integers so that every machine agrees; 0 for 0 and 1 ns."""
+    for row in range(durations.size):
+        value = durations[row]
+        if value < np.uint64(2):
+            into[row] = 0
+            continue
+        exponent = np.int64(63)
+        while value < np.uint64(1 << 63):
+            value <<= np.uint64(1)
+            exponent -= 1
+        bucket = 8 * exponent
+        for border in _BORDERS:
+            if value >= border:
+                bucket += 1
+        into[row] = bucket
+
+
+def decode(records: Sequence[Record], arena: Arena) -> Decoded:
+    """Decode the batch; records that break a rule become faults and give no rows.
+
+    The rows live in the arena: they are valid until its next reset.
+    """
+    state: list[tuple[spans.Spans, spans.Events, spans.Links]] = []
+
+    def scan(work: Work, sizes: Sizes, faults: Array) -> bool:
+        count = int(work.found.count[0])
+        rows = spans.spans(arena, count + 2, sizes.entries)
+        event_rows, link_rows = spans.events(arena, sizes.entries // 4 + 16), spans.links(arena, sizes.entries // 16 + 16)
+        state[:] = [(rows, event_rows, link_rows)]
+        spans.scan(work.buffer, work.found, faults, rows, event_rows, link_rows, work.keys, work.values, work.state,
+                   work.work)
+        return not work.overflown
+
+    work, faults = scan_all(arena, records, scan)
+    rows, event_rows, link_rows = state[0]
+    count = int(rows.count[0])
+    record = rows.record[:count]
+    decoded = Decoded(items=np.bincount(record, minlength=len(records)),
+                      faults=faults_of(work, faults, "not a well-formed ExportTraceServiceRequest"))
+    if not count:
+        return decoded
+    context = Context(work, records)
+    shared, received_at = context.shared, context.received_at[record]
+    columns = context.columns(rows.scope[:count], record)
+    ends, starts = rows.end[:count], rows.start[:count]
+    start = time_values(starts, time_values(ends, received_at))
+    end = time_values(ends, start)
+    duration = np.maximum(end - start, 0).astype(np.uint64)
+    bucket = np.empty(count, np.uint16)
+    duration_buckets(duration, bucket)
+    columns |= {
+        "Timestamp": numbers(start),
+        "TraceId": fixed(rows.trace_id, count, 16),
+        "SpanId": fixed(rows.span_id, count, 8),
+        "ParentSpanId": fixed(rows.parent_id, count, 8),
+        "TraceState": shared.views(rows.trace_state, count),
+        "SpanName": coded(rows.name[:count], shared.values),
+        "SpanKind": coded(rows.kind[:count], KINDS),
+        "SpanAttributes": shared.maps(rows.first_attribute, count, rows.attributes),
+        "Duration": numbers(duration),
+        "StatusCode": coded(rows.status[:count], STATUSES),
+        "StatusMessage": shared.views(rows.message, count),
+        "SpanFlags": numbers(rows.flags[:count]),
+        "DroppedAttributesCount": numbers(rows.dropped[0, :count]),
+        "DroppedEventsCount": numbers(rows.dropped[1, :count]),
+        "DroppedLinksCount": numbers(rows.dropped[2, :count]),
+        "DurationBucket": numbers(bucket),
+    }
+    columns |= _events(rows, event_rows, count, start, context)
+    columns |= _links(rows, link_rows, count, context)
+    decoded.tables[TRACES.name] = pa.RecordBatch.from_arrays([columns[name] for name in TRACES.names], list(TRACES.names))
+    decoded.record_of_row[TRACES.name] = record
+    return decoded
+
+
+def _events(rows: spans.Spans, event_rows: spans.Events, count: int, start: Array, context: Context) -> dict[str, pa.Array]:
+    events, offsets = int(event_rows.count[0]), rows.first_event[: count + 1]
+    span_start = np.repeat(start, np.diff(offsets))
+    return {
+        "Events.Timestamp": lists(offsets, times(event_rows.time[:events], span_start)),
+        "Events.Name": lists(offsets, coded(event_rows.name[:events], context.shared.values)),
+        "Events.Attributes": lists(offsets, context.shared.maps(
+            event_rows.first_attribute, events, event_rows.attributes)),
+        "Events.DroppedAttributesCount": lists(offsets, numbers(event_rows.dropped[:events])),
+    }
+
+
+def _links(rows: spans.Spans, link_rows: spans.Links, count: int, context: Context) -> dict[str, pa.Array]:
+    links, offsets = int(link_rows.count[0]), rows.first_link[: count + 1]
+    return {
+        "Links.TraceId": lists(offsets, fixed(link_rows.trace_id, links, 16)),
+        "Links.SpanId": lists(offsets, fixed(link_rows.span_id, links, 8)),
+        "Links.TraceState": lists(offsets, context.shared.views(link_rows.trace_state, links)),
+        "Links.Attributes": lists(offsets, context.shared.maps(link_rows.first_attribute, links, link_rows.attributes)),
+        "Links.Flags": lists(offsets, numbers(link_rows.flags[:links])),
+        "Links.DroppedAttributesCount": lists(offsets, numbers(link_rows.dropped[:links])),
+    }
