@@ -8,10 +8,12 @@ Instruments are made by the functions below only, which refuse a name that is no
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from opentelemetry.metrics import CallbackOptions, Counter, Histogram, Meter, Observation, UpDownCounter, get_meter
+from opentelemetry.trace import INVALID_SPAN, Span, SpanKind, Tracer, get_tracer
 
 from schemas.errors import ConfigurationError
 
@@ -72,7 +74,7 @@ _SPECS = (
         Kind.OBSERVED_COUNTER,
         "{request}",
         "Requests answered. Outcomes: `accepted`, `partial` (some items rejected), `malformed`, `unsupported`, "
-        "`too_large` (the client must not retry), `refused` (pushed back, the client retries), `failed` (a fault of ours).",
+        "`too_large` (the client must not retry), `refused` (pushed back, the client retries), `failed` (our fault).",
         ("signal", "transport", "outcome"),
     ),
     MetricSpec(
@@ -290,7 +292,7 @@ def spec(name: str, *kinds: Kind) -> MetricSpec:
     if entry is None:
         raise ConfigurationError(f"metric: must be listed in schemas/telemetry.py, received {name!r}")
     if kinds and entry.kind not in kinds:
-        raise ConfigurationError(f"metric {name}: is a {entry.kind} in schemas/telemetry.py, asked for as {kinds[0]}")
+        raise ConfigurationError(f"metric {name}: must be a {' or '.join(kinds)} here, listed as {entry.kind}")
     return entry
 
 
@@ -334,3 +336,21 @@ def observe(name: str, read: Callable[[], Iterable[tuple[float, dict[str, str]]]
         create.create_observable_gauge(entry.name, [callback], entry.unit, entry.meaning)
     else:
         create.create_observable_counter(entry.name, [callback], entry.unit, entry.meaning)
+
+
+@contextmanager
+def batch_span(
+    tenants: Collection[str], attributes: Mapping[str, str | int], tracer: Tracer | None = None
+) -> Iterator[Span]:
+    """A span of ours around the writing of one batch; an exception that passes is recorded in it.
+
+    `tenants` are those of the batch's records. Nothing is recorded when all of it is our own telemetry: the span would
+    be the next batch.
+    """
+    if all(tenant == SELF_TENANT for tenant in tenants):
+        yield INVALID_SPAN
+        return
+    with (tracer or get_tracer(SCOPE)).start_as_current_span(
+        BATCH_SPAN, kind=SpanKind.CONSUMER, attributes=dict(attributes)
+    ) as span:
+        yield span

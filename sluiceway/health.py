@@ -1,0 +1,80 @@
+"""/healthz, /readyz and /metrics as Starlette routes; the wiring mounts them on a server."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+Check = Callable[[], str | None]
+"""Says why something is not ready; None when it is."""
+
+_NO_STORE = {"Cache-Control": "no-store"}
+
+
+class Exposition(Protocol):
+    """Gives our metrics as text."""
+
+    def exposition(self) -> tuple[bytes, str]:
+        """The body and its content type."""
+
+
+class Readiness:
+    """Whether this process should be sent work, by named checks.
+
+    The answer is kept for `max_age_s`, and one thread at a time asks: a probe that comes often, or many of them, cannot
+    put load on the log or the store. While the checks take longer than `patience_s`, the answer is that they do.
+    """
+
+    def __init__(self, checks: Mapping[str, Check], *, max_age_s: float = 1.0, patience_s: float = 2.0) -> None:
+        self._checks = dict(checks)
+        self._max_age_s, self._patience_s = max_age_s, patience_s
+        self._asking = threading.Lock()
+        self._answer: tuple[float, dict[str, str]] | None = None
+
+    def reasons(self) -> dict[str, str]:
+        """Why this process is not ready, by the name of the check; empty when it is."""
+        if not self._asking.acquire(timeout=self._patience_s):
+            return {"checks": f"have not answered for {self._patience_s:g} s"}
+        try:
+            now = time.monotonic()
+            if self._answer is None or now - self._answer[0] > self._max_age_s:
+                failed = {name: reason for name, check in self._checks.items() if (reason := _ask(check)) is not None}
+                self._answer = (time.monotonic(), failed)
+            return dict(self._answer[1])
+        finally:
+            self._asking.release()
+
+
+def _ask(check: Check) -> str | None:
+    try:
+        return check()
+    except Exception as error:  # noqa: BLE001  # what a check could not find out is not ready, whatever it was
+        return f"{type(error).__name__}: {error}"
+
+
+def routes(telemetry: Exposition, readiness: Readiness) -> list[Route]:
+    """The three routes. They run in Starlette's thread pool, for checks and collections may wait on a disk.
+
+    /healthz: 200 as long as the process answers. /readyz: 200, or 503 with the reasons. /metrics: Prometheus text.
+    """
+
+    def healthz(_request: Request) -> Response:
+        return JSONResponse({"status": "alive"}, headers=_NO_STORE)
+
+    def readyz(_request: Request) -> Response:
+        reasons = readiness.reasons()
+        if reasons:
+            return JSONResponse({"status": "not ready", "reasons": reasons}, 503, _NO_STORE)
+        return JSONResponse({"status": "ready"}, headers=_NO_STORE)
+
+    def metrics(_request: Request) -> Response:
+        body, content_type = telemetry.exposition()
+        return Response(body, headers=_NO_STORE | {"Content-Type": content_type})
+
+    return [Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", metrics)]
