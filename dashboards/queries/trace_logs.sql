@@ -1,0 +1,14 @@
+-- The log records of one trace in order of time.
+SELECT
+    toUnixTimestamp64Nano(Timestamp) AS AtNs,
+    SpanId,
+    ServiceName,
+    SeverityText,
+    SeverityNumber,
+    Body,
+    LogAttributes
+FROM otel_logs
+WHERE TraceId = {trace_id:String}
+    AND Timestamp >= toDateTime({from_s:UInt32}) AND Timestamp < toDateTime({to_s:UInt32})
+ORDER BY Timestamp, SpanId, Body
+LIMIT {limit:UInt32}

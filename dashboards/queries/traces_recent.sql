@@ -1,0 +1,20 @@
+-- The latest traces through one service, a row a trace: its first span there, its longest, whether one failed.
+-- Only the latest spans are looked at, which bounds the query's memory on a wide window.
+SELECT
+    TraceId,
+    toUnixTimestamp64Nano(min(Timestamp)) AS StartNs,
+    argMin(SpanName, Timestamp) AS Operation,
+    max(Duration) AS DurationNs,
+    max(StatusCode = 'Error') AS Failed
+FROM (
+    SELECT TraceId, Timestamp, SpanName, Duration, StatusCode
+    FROM otel_traces
+    WHERE ServiceName = {service:String} AND TraceId != ''
+        AND Timestamp >= toDateTime({from_s:UInt32}) AND Timestamp < toDateTime({to_s:UInt32})
+        AND ({failed_only:UInt8} = 0 OR StatusCode = 'Error')
+    ORDER BY Timestamp DESC
+    LIMIT 5000
+)
+GROUP BY TraceId
+ORDER BY StartNs DESC
+LIMIT {limit:UInt32}

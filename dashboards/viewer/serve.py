@@ -1,0 +1,116 @@
+"""The viewer as a part of a larger program: an HTTP server on a thread of its own, with a clean start and stop."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+
+import uvicorn
+
+from dashboards.settings import ViewerSettings
+from dashboards.store import StoreReader
+from dashboards.viewer import app
+from dashboards.viewer.health import PipelineHealth
+from schemas.errors import ConfigurationError, SluicewayError
+
+
+class Viewer:
+    """Serves the pages from `start` to `stop`; may be started again. Takes no signals: the program stops it.
+
+    Args:
+        settings: where to listen and how hard to ask.
+        store_url: the store's HTTP interface; the store need not be up yet.
+        health: the log side of the pipeline.
+        database: the store's database of our tables.
+        intake: what the empty page tells people to send OTLP to.
+    """
+
+    def __init__(
+        self, settings: ViewerSettings, store_url: str, health: PipelineHealth, *,
+        database: str = "otel", intake: str = "127.0.0.1:4317 (gRPC) or http://127.0.0.1:4318 (HTTP)",
+    ) -> None:  # fmt: skip
+        self._settings = settings
+        self._store_url = store_url
+        self._health = health
+        self._database = database
+        self._intake = intake
+        self._server: uvicorn.Server | None = None
+        self._thread: threading.Thread | None = None
+        self._store: StoreReader | None = None
+        self._port = settings.port
+
+    @property
+    def url(self) -> str:
+        """Where a browser finds it; after `start` with the port that was taken."""
+        host = f"[{self._settings.host}]" if ":" in self._settings.host else self._settings.host
+        return f"http://{host}:{self._port}"
+
+    def start(self, *, timeout_s: float = 10) -> None:
+        """Listen and serve; return when requests are answered.
+
+        Raises:
+            ConfigurationError: the address cannot be listened on, or the browser's files are not installed.
+        """
+        if self._thread is not None:
+            raise RuntimeError("the viewer is started already")
+        listening = self._listen()
+        try:
+            store = StoreReader(
+                self._store_url,
+                database=self._database,
+                pool_size=self._settings.pool_size,
+                query_timeout_s=self._settings.query_timeout_s,
+                waiting_max=self._settings.waiting_max,
+            )
+            config = uvicorn.Config(
+                app.build(self._settings, store, self._health, self._intake),
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                ws="none",
+                # asyncio's own loop: uvloop would be one more native loop in the process for pages of a few kilobytes.
+                loop="asyncio",
+                limit_concurrency=256,
+                timeout_graceful_shutdown=3,
+            )
+        except BaseException:
+            listening.close()
+            raise
+        self._store, self._server = store, uvicorn.Server(config)
+        self._thread = threading.Thread(
+            target=self._server.run, kwargs={"sockets": [listening]}, name="viewer", daemon=True
+        )
+        self._thread.start()
+        give_up = time.monotonic() + timeout_s
+        while not self._server.started:
+            if not self._thread.is_alive() or time.monotonic() > give_up:
+                self.stop()
+                raise SluicewayError(f"the viewer did not start within {timeout_s} s; the log says why")
+            time.sleep(0.01)
+
+    def stop(self) -> None:
+        """Answer what is under way and close the port. Harmless when not started."""
+        if self._server is not None and self._thread is not None:
+            self._server.should_exit = True
+            self._thread.join()
+        if self._store is not None:
+            self._store.close()
+        self._server = self._thread = self._store = None
+
+    def _listen(self) -> socket.socket:
+        # Bound here and not by uvicorn, which ends the whole program when a port is taken.
+        family = socket.AF_INET6 if ":" in self._settings.host else socket.AF_INET
+        listening = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listening.bind((self._settings.host, self._settings.port))
+        except OSError as error:
+            listening.close()
+            raise ConfigurationError(
+                f"viewer.host, viewer.port: cannot listen on {self._settings.host}:{self._settings.port}: "
+                f"{error.strerror}"
+            ) from error
+        self._port = listening.getsockname()[1]
+        return listening
