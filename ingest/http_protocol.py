@@ -55,12 +55,10 @@ class _BoundedProtocol(HttpToolsProtocol):
         # A refused connection may still deliver what had arrived before it was closed.
         if self.transport.is_closing():
             return
-        body_before = self._body_bytes
         self._framing_bytes += len(data)
         super().data_received(data)
         if self.transport.is_closing():
             return
-        self._framing_bytes -= self._body_bytes - body_before
         if self._framing_bytes > _MAX_HEAD_BYTES + _FRAMING_BYTES_PER_BODY_BYTE * self._body_bytes:
             reason = f"head: at most {_MAX_HEAD_BYTES} bytes of headers, chunk framing and trailers".encode()
             self._answer_and_close(b"431 Request Header Fields Too Large", b"", reason)
@@ -71,10 +69,12 @@ class _BoundedProtocol(HttpToolsProtocol):
         self._disarm()
         self._in_head = False
         self._body_bytes = self._unread_bytes = 0
+        self._framing_bytes = 0
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
         self._body_bytes += len(body)
+        self._framing_bytes -= len(body)
         if self.cycle.response_complete:
             # The answer was an error that did not need the body; reading on lets the client see it, up to a bound.
             self._unread_bytes += len(body)
@@ -86,7 +86,7 @@ class _BoundedProtocol(HttpToolsProtocol):
         super().on_message_complete()
         self._disarm()
         self._in_head = True
-        # What follows in the same read belongs to the next request; it is counted with the next read at the latest.
+        # What follows in the same read belongs to the next request and goes uncounted; a read is at most 256 KiB.
         self._framing_bytes = 0
 
     def on_response_complete(self) -> None:
