@@ -76,7 +76,10 @@ class Verdict(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One comparison, in items. `low` and `high` bound what `actual` should be; `account` says how it adds up."""
+    """One comparison, in items. `low` and `high` bound what `actual` should be; `account` says how it adds up.
+
+    `in_flight` is the part of `actual` that waits in the log; only the log's line has one.
+    """
 
     hop: str
     tenant: str
@@ -86,6 +89,7 @@ class Line:
     high: int
     actual: int
     account: str = ""
+    in_flight: int = 0
 
     @property
     def verdict(self) -> Verdict:
@@ -110,6 +114,11 @@ class Report:
     def verdict(self) -> Verdict:
         verdicts = {line.verdict for line in self.lines}
         return next((v for v in (Verdict.IMBALANCED, Verdict.MOVING) if v in verdicts), Verdict.BALANCED)
+
+    @property
+    def in_flight(self) -> int:
+        """Items that the log holds and the store had not committed."""
+        return sum(line.in_flight for line in self.lines)
 
 
 def settled_topics(before: LogSnapshot, store: StoreReading, after: LogSnapshot) -> set[str]:

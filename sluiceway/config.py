@@ -21,6 +21,8 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
+from dashboards.settings import ViewerSettings
+from ingest.settings import IngestSettings
 from schemas.errors import ConfigurationError
 from schemas.settings import LogSettings, RetentionSettings, StoreSettings
 from sluiceway.config_file import find_file, read_file
@@ -65,9 +67,12 @@ class Config(BaseSettings):
         description="Allow addresses other than loopback. Receivers and viewer have no authentication of their "
         "own: set this only where the network keeps strangers out.",
     )
+    ingest: IngestSettings = Field(IngestSettings(), description="OTLP in: addresses, bounds, coalescing.")
     log: LogSettings = Field(LogSettings(), description="The embedded log.")
     store: StoreSettings = Field(StoreSettings(), description="The ClickHouse server.")
     retention: RetentionSettings = Field(RetentionSettings(), description="How long the store keeps what it holds.")
+
+    viewer: ViewerSettings = Field(ViewerSettings(), description="The page to look at.")
 
     @classmethod
     def settings_customise_sources(
@@ -109,6 +114,10 @@ class Setting:
     @property
     def unit(self) -> str:
         return next((unit for end, unit in _UNITS.items() if self.path[-1].endswith(end)), "")
+
+    @property
+    def default(self) -> Any:
+        return self.field.get_default(call_default_factory=True)
 
     def value_in(self, tree: object) -> Any:
         """The value of this leaf in a `Config`."""
@@ -244,8 +253,9 @@ def _refusal(detail: ErrorDetails, sources: Mapping[str, str], file: Path | None
         rule = f"no setting has this name{_nearest(dotted, _BY_PATH)}"
         return f"{dotted}: {rule}; got {detail['input']!r:.100} from {file}"
     if setting is None:
-        dotted = ".".join(names)
-        return f"{dotted}: {_sentence(detail['msg'])}; got {detail['input']!r:.100} from {file}"
+        # A rule over several settings of a section says itself what it received.
+        received = "" if detail["type"] == "value_error" else f"; got {detail['input']!r:.100} from {file}"
+        return f"{'.'.join(names)}: {_sentence(detail['msg'])}{received}"
     source = sources[setting.dotted]
     received = "a secret" if "Secret" in str(setting.field.annotation) else f"{detail['input']!r:.100}"
     return (

@@ -1,0 +1,72 @@
+# Everything runs in .venv, which the first target that needs it creates. `make help` lists the targets.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+# The first interpreter that is new enough; PYTHON=... overrides.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { command -v "$$p"; break; }; done)
+CHROMIUM := $(shell command -v chromium chromium-browser google-chrome 2>/dev/null | head -n 1)
+BIN := .venv/bin
+STAMP := .venv/.installed
+DEMO_S ?=
+PYTEST_ARGS ?=
+
+# A machine without Chromium can run all tests but those that open pages. .ci/run installs it, so CI leaves none out.
+MARKERS := $(if $(CHROMIUM),not long,not long and not browser)
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+$(STAMP): pyproject.toml
+	@test -n "$(PYTHON)" || { echo "make: Python 3.11 or later is needed; found: $$(python3 --version 2>&1 || true)" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "make: $(PYTHON) has no venv; on Debian: apt-get install python3-venv" >&2; exit 1; }
+	@test -x $(BIN)/python && $(BIN)/python -c '' 2>/dev/null || { rm -rf .venv && "$(PYTHON)" -m venv .venv; }
+	@echo "installing into .venv with $$($(BIN)/python --version) (a few minutes the first time)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[embedded,dev]'
+	@touch $@
+
+.PHONY: demo
+demo: $(STAMP) ## run the pipeline with a shop that sends to it; DEMO_S=60 ends by itself, with the audit's exit code
+	@$(BIN)/sluiceway demo $(if $(DEMO_S),--seconds $(DEMO_S))
+
+.PHONY: up
+up: $(STAMP) ## run the pipeline without the demo load, until Ctrl-C
+	@$(BIN)/sluiceway up
+
+.PHONY: test
+test: $(STAMP) ## run the tests
+	@$(if $(CHROMIUM),,echo "make: no Chromium found: the browser tests are left out (apt-get install chromium)" >&2)
+	@$(BIN)/pytest -m "$(MARKERS)" $(PYTEST_ARGS)
+
+.PHONY: test-long
+test-long: $(STAMP) ## run the long tests: 50 rounds of kill -9, 10 million fuzzed inputs; hours
+	@$(BIN)/pytest -m long --timeout 0 $(PYTEST_ARGS)
+
+.PHONY: check
+check: $(STAMP) ## format, lint, types, imports, generated documents
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/python -m sluiceway.reference --check
+
+.PHONY: golden
+golden: $(STAMP) ## write the generated documents again
+	@$(BIN)/python -m sluiceway.reference
+
+.PHONY: bench
+bench: $(STAMP) ## measure speed against peers; writes build/bench.json
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[embedded,dev,bench]'
+	@$(BIN)/python -m bench
+
+.PHONY: screenshots
+screenshots: $(STAMP) ## take the README's screenshots again (needs Chromium)
+	@$(BIN)/pytest -m browser --screenshots docs/images
+
+.PHONY: clean
+clean: ## remove .venv, caches and build output; leaves data alone
+	@rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	@find . -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,279 @@
+"""Is this machine fit to run, and does what runs here look well? Each finding says what to do about it.
+
+Looks only: nothing is started, written or repaired.
+"""
+
+from __future__ import annotations
+
+import enum
+import http.client
+import os
+import platform
+import re
+import resource
+import shutil
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from schemas.errors import LogUnavailableError, StoreUnavailableError
+from schemas.settings import GIB, MIB
+from sluiceway.commands.options import log_path
+from sluiceway.config import Config
+
+# Beside the store's own bound: Sluiceway resident under full load, from the project's memory bound of 1.2 GB for both.
+_OWN_MEMORY_BYTES = 500 * MIB
+_LOW_DISK_BYTES = 2 * GIB
+_NO_DISK_BYTES = 256 * MIB
+_MIN_OPEN_FILES = 1024
+# An event a little ahead is a network's doing; more than this, and one of two clocks is wrong.
+_CLOCK_SKEW_S = 5.0
+_CONNECT_TIMEOUT_S = 2.0
+
+
+class Status(enum.StrEnum):
+    """OK; WARN: works, but look at it; FAIL: will not work."""
+
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One look at one thing. `advice` is '' when there is nothing to do."""
+
+    status: Status
+    subject: str
+    seen: str
+    advice: str = ""
+
+
+def examine(config: Config) -> Iterator[Finding]:
+    """All findings, in the order of a start."""
+    yield python()
+    yield from packages(config)
+    yield memory(config)
+    yield open_files()
+    yield disk(config)
+    yield from ports(config)
+    yield from store(config)
+    yield log(config)
+    yield clock()
+
+
+def python() -> Finding:
+    """The interpreter."""
+    seen = f"{platform.python_implementation()} {platform.python_version()}, {platform.system()} {platform.machine()}"
+    if sys.maxsize < 2**32:
+        return Finding(Status.FAIL, "python", seen, "use a 64-bit Python")
+    return Finding(Status.OK, "python", seen)
+
+
+def packages(config: Config) -> Iterator[Finding]:
+    """The engine in its pinned version (or the binary named instead), and what the hot path is compiled with."""
+    if config.store.binary:
+        binary = shutil.which(str(config.store.binary))
+        if binary is None:
+            advice = "correct store.binary, or unset it to use the server in the chdb-core wheel"
+            yield Finding(Status.FAIL, "engine", f"{config.store.binary} is no executable file", advice)
+        else:
+            yield Finding(Status.OK, "engine", f"clickhouse binary {binary}")
+    else:
+        yield _engine()
+    names = ("numba", "numpy", "pyarrow", "grpcio", "clickhouse-connect")
+    installed = {name: _version(name) for name in names}
+    missing = [name for name, version in installed.items() if version is None]
+    if missing:
+        yield Finding(
+            Status.FAIL, "packages", f"missing: {', '.join(missing)}", "pip install 'sluiceway[embedded]' again"
+        )
+    else:
+        yield Finding(Status.OK, "packages", ", ".join(f"{name} {version}" for name, version in installed.items()))
+
+
+def _engine() -> Finding:
+    found = _version("chdb-core")
+    pins = (re.match(r"chdb-core==([\w.]+)", line) for line in _requirements())
+    required = next((pin[1] for pin in pins if pin), None)
+    if found is None:
+        advice = "pip install 'sluiceway[embedded]', or name a clickhouse binary in store.binary"
+        return Finding(Status.FAIL, "engine", "chdb-core is not installed", advice)
+    if required and found != required:
+        return Finding(
+            Status.FAIL, "engine", f"chdb-core {found}", f"pip install chdb-core=={required}: its entry is private"
+        )
+    return Finding(Status.OK, "engine", f"chdb-core {found}")
+
+
+def _requirements() -> list[str]:
+    try:
+        return metadata.requires("sluiceway") or []
+    except metadata.PackageNotFoundError:
+        # Run from a folder without an installation: nothing says which versions are meant.
+        return []
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def memory(config: Config) -> Finding:
+    """Physical memory against the bounds that are set."""
+    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    needed = config.store.max_memory_bytes + _OWN_MEMORY_BYTES
+    seen = f"{total // MIB} MiB, {needed // MIB} MiB needed under full load"
+    if total < needed:
+        return Finding(Status.WARN, "memory", seen, "lower store.max_memory_bytes or give the machine more")
+    return Finding(Status.OK, "memory", seen)
+
+
+def open_files() -> Finding:
+    """The bound on open files; connections and the store's parts each take some."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if 0 <= soft < _MIN_OPEN_FILES:
+        return Finding(Status.WARN, "open files", f"at most {soft}", f"raise it: ulimit -n {_MIN_OPEN_FILES * 8}")
+    return Finding(Status.OK, "open files", f"at most {soft}" if soft >= 0 else "unbounded")
+
+
+def disk(config: Config) -> Finding:
+    """The data folder: there or creatable, writable, with room."""
+    folder = config.data_dir.absolute()
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    if not existing.is_dir():
+        return Finding(
+            Status.FAIL, "data folder", f"{existing} is no folder", "name another one: data_dir or --data-dir"
+        )
+    if not os.access(existing, os.W_OK | os.X_OK):
+        return Finding(
+            Status.FAIL, "data folder", f"{existing} is not writable", "change its owner, or name another one"
+        )
+    free = shutil.disk_usage(existing).free
+    seen = f"{folder}, {free / GIB:.1f} GiB free"
+    if free < _NO_DISK_BYTES:
+        return Finding(
+            Status.FAIL, "data folder", seen, "free some space: new requests are refused when the disk is full"
+        )
+    if free < _LOW_DISK_BYTES:
+        return Finding(Status.WARN, "data folder", seen, "free some space, or lower log.max_bytes and the retention")
+    return Finding(Status.OK, "data folder", seen)
+
+
+def ports(config: Config) -> Iterator[Finding]:
+    """Each port: free, held by a Sluiceway that runs here, or in the way."""
+    wanted = [
+        ("gRPC port", config.ingest.grpc_host, config.ingest.grpc_port, "ingest.grpc_port"),
+        ("HTTP port", config.ingest.http_host, config.ingest.http_port, "ingest.http_port"),
+        ("store port", config.store.host, config.store.http_port, "store.http_port"),
+    ]
+    if config.viewer.enabled:
+        wanted.append(("viewer port", config.viewer.host, config.viewer.port, "viewer.port"))
+    if config.store.native_port:
+        wanted.append(("native port", config.store.host, config.store.native_port, "store.native_port"))
+    running = ours(config)
+    for subject, host, port, setting in wanted:
+        seen = f"{host}:{port}"
+        problem = None if port == 0 else _refusal_to_bind(host, port)
+        if problem is None:
+            yield Finding(Status.OK, subject, f"{seen} is free")
+        elif problem == "in use" and running:
+            yield Finding(Status.OK, subject, f"{seen} is held while a Sluiceway runs here")
+        else:
+            yield Finding(Status.FAIL, subject, f"{seen}: {problem}", f"stop what listens there, or set {setting}")
+
+
+def _refusal_to_bind(host: str, port: int) -> str | None:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            # As servers do: a port in TIME_WAIT is free.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        return "in use" if error.errno == 98 else error.strerror or str(error)
+    return None
+
+
+def ours(config: Config) -> bool:
+    """Whether a Sluiceway answers on the HTTP receiver's port."""
+    connection = http.client.HTTPConnection(
+        config.ingest.http_host, config.ingest.http_port, timeout=_CONNECT_TIMEOUT_S
+    )
+    try:
+        connection.request("GET", "/healthz")
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def store(config: Config) -> Iterator[Finding]:
+    """Whether the store answers as the read-only user, what it is, and whether its clock and ours agree."""
+    from sluiceway.store_client import reader  # noqa: PLC0415
+
+    try:
+        with reader(config.store, connect_timeout_s=_CONNECT_TIMEOUT_S) as client:
+            asked = time.time()
+            version, its_ms = client.query("SELECT version(), toUnixTimestamp64Milli(now64(3))").result_rows[0]
+            took = time.time() - asked
+            yield Finding(Status.OK, "store", f"answers in {took * 1000:.0f} ms, ClickHouse {version}")
+            skew = its_ms / 1000 - asked
+            if not -_CLOCK_SKEW_S < skew < took + _CLOCK_SKEW_S:
+                yield Finding(Status.WARN, "store clock", f"{skew:+.0f} s from ours", "synchronise both with NTP")
+            ahead = (
+                client.query("SELECT toUnixTimestamp64Milli(max(Time)) FROM ledger").result_rows[0][0] / 1000
+                - time.time()
+            )
+            if ahead > _CLOCK_SKEW_S:
+                seen = f"the newest batch is {ahead:.0f} s ahead of now: the clock was set back"
+                yield Finding(Status.WARN, "store clock", seen, "synchronise it with NTP; nothing is lost")
+    except StoreUnavailableError as error:
+        if ours(config):
+            advice = "wait while it starts or restarts; ingest goes on acking into the log meanwhile"
+            yield Finding(Status.WARN, "store", str(error), advice)
+        else:
+            yield Finding(Status.OK, "store", "not running")
+
+
+def log(config: Config) -> Finding:
+    """The embedded log: readable, how large, how far behind the store is."""
+    from processors.sqlite_log import SqliteLogInspector  # noqa: PLC0415
+
+    path = log_path(config)
+    if not path.exists():
+        return Finding(Status.OK, "log", f"{path} does not exist yet")
+    try:
+        inspector = SqliteLogInspector(path)
+        try:
+            snapshot, size = inspector.snapshot(), inspector.size_bytes()
+        finally:
+            inspector.close()
+    except (LogUnavailableError, OSError) as error:
+        return Finding(Status.FAIL, "log", str(error), f"check owner and disk of {path.parent}; delete nothing there")
+    lag, waiting = sum(snapshot.in_flight_items.values()), sum(snapshot.dead_letters.values())
+    seen = f"{size / MIB:.0f} of {config.log.max_bytes / MIB:.0f} MiB, {lag} items in flight, {waiting} dead letters"
+    if waiting:
+        return Finding(Status.WARN, "log", seen, "look at them: sluiceway deadletters list")
+    if size > 0.9 * config.log.max_bytes and lag:
+        return Finding(
+            Status.WARN, "log", seen, "the store does not keep up: see the store's lines, or raise log.max_bytes"
+        )
+    return Finding(Status.OK, "log", seen)
+
+
+def clock(now_s: float | None = None) -> Finding:
+    """The wall clock against the newest file of our own installation: it cannot be older than the code."""
+    now = time.time() if now_s is None else now_s
+    built = max(path.stat().st_mtime for path in Path(__file__).parent.glob("*.py"))
+    seen = time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(now))
+    if now < built - 86400:
+        return Finding(Status.FAIL, "clock", f"{seen} is before this program was installed", "set the clock, use NTP")
+    return Finding(Status.OK, "clock", seen)
