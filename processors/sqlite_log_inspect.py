@@ -24,7 +24,10 @@ _PROGRESS = (
     " (SELECT topic FROM counts UNION SELECT topic FROM progress WHERE consumer_group = ?1) c"
     " LEFT JOIN progress p ON p.topic = c.topic AND p.consumer_group = ?1 ORDER BY c.topic"
 )
-_IN_FLIGHT = "SELECT tenant, SUM(items) FROM records WHERE topic = ? AND offset >= ? GROUP BY tenant ORDER BY tenant"
+_IN_FLIGHT = (
+    "SELECT tenant, SUM(items), COUNT(*), MIN(received_at_ns) FROM records WHERE topic = ? AND offset >= ?"
+    " GROUP BY tenant ORDER BY tenant"
+)
 _WAITING_COUNTS = (
     "SELECT topic, tenant, COUNT(*) FROM dead_letters WHERE redriven_at_ns IS NULL GROUP BY topic, tenant"
     " ORDER BY topic, tenant"
@@ -70,13 +73,16 @@ class SqliteLogInspector:
             ]
             progress: dict[tuple[str, int], Progress] = {}
             in_flight: dict[tuple[str, int, str], int] = {}
+            records: dict[tuple[str, int, str], int] = {}
+            oldest_ns: dict[tuple[str, int, str], int] = {}
             for topic, next_offset, frozen_last in connection.execute(_PROGRESS, (self._group,)).fetchall():
                 frozen = None if frozen_last is None else OffsetRange(next_offset, frozen_last)
                 progress[topic, PARTITION] = Progress(next_offset, frozen)
-                for tenant, items in connection.execute(_IN_FLIGHT, (topic, next_offset)):
-                    in_flight[topic, PARTITION, tenant] = items
+                for tenant, items, count, received_at_ns in connection.execute(_IN_FLIGHT, (topic, next_offset)):
+                    key = (topic, PARTITION, tenant)
+                    in_flight[key], records[key], oldest_ns[key] = items, count, received_at_ns
             waiting = {(topic, tenant): letters for topic, tenant, letters in connection.execute(_WAITING_COUNTS)}
-        return LogSnapshot(counts, progress, in_flight, waiting)
+        return LogSnapshot(counts, progress, in_flight, waiting, records, oldest_ns)
 
     def size_bytes(self) -> int:
         """See `LogInspector.size_bytes`: the file and the write-ahead log beside it."""

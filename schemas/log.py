@@ -118,8 +118,9 @@ class LogReader(Protocol):
     def progress(self, partition: int) -> Progress:
         """The committed offset and the frozen range, if any."""
 
-    def read(self, partition: int, first: int, *, last: int | None = None,
-             max_records: int, max_bytes: int) -> list[Record]:
+    def read(
+        self, partition: int, first: int, *, last: int | None = None, max_records: int, max_bytes: int
+    ) -> list[Record]:
         """Records from offset `first` (to `last` at most), in order, without waiting; [] when there is none.
 
         At least one record is returned when one exists, even if it is over `max_bytes`.
@@ -165,12 +166,16 @@ class LogSnapshot:
         progress: by (topic, partition).
         in_flight_items: by (topic, partition, tenant): items of records at or after `next_offset`.
         dead_letters: by (topic, tenant): dead letters that wait (not redriven, not discarded).
+        in_flight_records: by (topic, partition, tenant): how many records those items are in.
+        oldest_in_flight_ns: by (topic, partition, tenant): when the oldest of those records was received, Unix ns.
     """
 
     counts: Sequence[TopicCount]
     progress: Mapping[tuple[str, int], Progress]
     in_flight_items: Mapping[tuple[str, int, str], int]
     dead_letters: Mapping[tuple[str, str], int]
+    in_flight_records: Mapping[tuple[str, int, str], int] = field(default_factory=dict)
+    oldest_in_flight_ns: Mapping[tuple[str, int, str], int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

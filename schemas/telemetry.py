@@ -184,10 +184,10 @@ _SPECS = (
         ("signal",),
     ),
     MetricSpec(
-        "sluiceway_log_dead_letter_items",
+        "sluiceway_log_dead_letters",
         Kind.OBSERVED_GAUGE,
-        "{item}",
-        "Items of dead letters that wait for `sluiceway deadletters redrive`.",
+        "{record}",
+        "Dead letters that wait for `sluiceway deadletters redrive`.",
         ("signal",),
     ),
     MetricSpec("sluiceway_processor_batches_total", Kind.COUNTER, "{batch}", "Batches committed.", ("signal",)),
