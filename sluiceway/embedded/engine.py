@@ -1,0 +1,103 @@
+"""The store child, `python -m sluiceway.embedded.engine PARENT_PID FOLDER MODE`: ClickHouse while stdin is open.
+
+MODE is `prepare` (make the table that `serve` waits on, then exit), `serve` (listen), `serve-native` (listen on
+native TCP too) or `exec BINARY ARGUMENT...` (become a `clickhouse` binary). This is the only module that imports chdb:
+one engine entry per process is all that the wheel allows, and it must never be ours.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+from sluiceway.embedded.folder import StoreFolder
+
+PR_SET_PDEATHSIG = 1
+WAIT_FOR_PREDECESSOR_S = 60.0
+
+# `serve` blocks in an INSERT that reads standard input. Reading through file('-') instead would need FILE granted to
+# `default`, the one user that the entry can run as and the one that people and Grafana use.
+PREPARE = """
+CREATE DATABASE IF NOT EXISTS entry ENGINE = Atomic;
+CREATE TABLE IF NOT EXISTS entry.pipe (line String) ENGINE = Null
+"""
+LISTEN_HTTP = "SYSTEM START LISTEN HTTP;\n"
+LISTEN_NATIVE = "SYSTEM START LISTEN TCP;\n"
+WAIT_FOR_EOF = "INSERT INTO entry.pipe FROM INFILE '/dev/stdin' FORMAT LineAsString"
+
+STATEMENTS = {
+    "prepare": PREPARE,
+    "serve": LISTEN_HTTP + WAIT_FOR_EOF,
+    "serve-native": LISTEN_HTTP + LISTEN_NATIVE + WAIT_FOR_EOF,
+}
+
+
+def die_with_parent(parent_pid: int) -> None:
+    """Ask Linux to kill us when the thread that started us ends; elsewhere end of standard input has to do."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    # The parent may have died before prctl took hold: then no signal will ever come.
+    if os.getppid() != parent_pid:
+        os._exit(1)
+
+
+def lock_engine(folder: StoreFolder, timeout_s: float) -> None:
+    """Hold the engine lock for the life of this process (and of the binary it may become).
+
+    Two engines on one folder corrupt it, and a predecessor whose parent was killed may still be on its way out.
+    """
+    descriptor = os.open(folder.engine_lock, os.O_RDWR | os.O_CREAT, 0o600)
+    os.set_inheritable(descriptor, True)
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                sys.exit(f"another engine still uses {folder.data} after {timeout_s:.0f} s")
+            time.sleep(0.05)
+        else:
+            return
+
+
+def run(folder: StoreFolder, mode: str) -> int:
+    """Run the engine until its statements end; returns the exit code."""
+    # Importing chdb opens a first engine that reads config.xml in the working folder: none may be there yet.
+    os.chdir(folder.root)
+    import chdb._chdb as engine  # noqa: PLC0415
+
+    os.chdir(folder.prepare if mode == "prepare" else folder.server)
+    statements = STATEMENTS[mode]
+    failure = ""
+    try:
+        # The output format of the entry becomes the default format of the HTTP server.
+        answer = engine.query(statements, "TabSeparated", path=str(folder.data))  # type: ignore[attr-defined]
+        if answer.has_error():
+            failure = str(answer.error_message())
+    except RuntimeError as error:
+        failure = str(error)
+    # The INSERT that waits for end of file outlives the time limit of `default` and says so when it ends.
+    if failure and not (mode != "prepare" and "TIMEOUT_EXCEEDED" in failure):
+        sys.stderr.write(failure.strip() + "\n")
+        return 1
+    return 0
+
+
+def main(arguments: list[str]) -> int:
+    """Entry of the child; `arguments` are PARENT_PID FOLDER MODE [BINARY ARGUMENT...]."""
+    parent_pid, folder, mode = int(arguments[0]), StoreFolder(Path(arguments[1])), arguments[2]
+    die_with_parent(parent_pid)
+    lock_engine(folder, WAIT_FOR_PREDECESSOR_S)
+    if mode == "exec":
+        os.chdir(folder.root)
+        os.execv(arguments[3], arguments[3:])  # noqa: S606
+    return run(folder, mode)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

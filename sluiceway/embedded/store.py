@@ -1,0 +1,273 @@
+"""The embedded store: a ClickHouse server as a supervised child of this process.
+
+A crash is survived by starting the child again with a growing, jittered delay; meanwhile inserts fail with
+StoreUnavailableError and the log keeps what was acked. The child dies with this process, however this process dies.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import enum
+import logging
+import random
+import socket
+import threading
+import time
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from schemas.errors import SluicewayError, StoreUnavailableError
+from schemas.settings import StoreSettings
+from sluiceway.embedded.child import Child, await_predecessor, check_engine, check_host, check_port
+from sluiceway.embedded.configuration import WRITER, config_xml, users_xml
+from sluiceway.embedded.folder import FolderLock, StoreFolder, write_private
+
+logger = logging.getLogger(__name__)
+
+BACKOFF_FIRST_S = 0.2
+BACKOFF_MAX_S = 30.0
+# A child that served this long was healthy: its next crash starts the delays from the beginning.
+HEALTHY_AFTER_S = 60.0
+PROBE_INTERVAL_S = 1.0
+# Refused connections in a row after which a running child counts as one that stopped listening.
+REFUSED_LIMIT = 3
+
+
+class State(enum.StrEnum):
+    """Where the supervised child stands."""
+
+    STOPPED = "stopped"
+    STARTING = "starting"
+    READY = "ready"
+    BACKOFF = "backoff"
+    STOPPING = "stopping"
+
+
+class EmbeddedStore:
+    """A ClickHouse server in `folder`, from `start()` to `stop()`; also a context manager.
+
+    Attributes:
+        writer_user: the user that may write.
+        state: see State.
+        restarts: how often the child was started again after it ended by itself.
+        last_exit: how the last child that ended by itself did so (`exit 1`, `signal 9`), '' if none did.
+    """
+
+    writer_user = WRITER
+
+    def __init__(self, folder: Path, settings: StoreSettings) -> None:
+        self._folder = StoreFolder(folder.absolute())
+        self._settings = settings
+        self._lock = FolderLock(self._folder)
+        self._child = Child(self._folder, settings)
+        self._secret = ""
+        self._stopping = threading.Event()
+        self._settled = threading.Event()
+        self._failure: BaseException | None = None
+        self._thread: threading.Thread | None = None
+        self.state = State.STOPPED
+        self.restarts = 0
+        self.last_exit = ""
+
+    @property
+    def url(self) -> str:
+        """Base URL of the HTTP interface."""
+        host = f"[{self._settings.host}]" if ":" in self._settings.host else self._settings.host
+        return f"http://{host}:{self._settings.http_port}"
+
+    @property
+    def database(self) -> str:
+        """The database of all our tables; it exists once `start()` returned."""
+        return self._settings.database
+
+    @property
+    def writer_password(self) -> str:
+        """The writer's password; '' before the first start."""
+        return self._secret
+
+    @property
+    def alive(self) -> bool:
+        """Whether the child runs and has answered since it was started."""
+        return self.state is State.READY and self._child.poll() is None
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the child, None while there is none."""
+        return self._child.pid if self._child.poll() is None else None
+
+    def start(self) -> None:
+        """Start the child and return when it answers the writer's SELECT.
+
+        Raises:
+            ConfigurationError: wrong engine, host, taken port or folder in use; nothing was started.
+            StoreUnavailableError: the child ended or did not answer within `start_timeout_s`.
+        """
+        if self._thread is not None:
+            raise RuntimeError("the store was started already")
+        check_host(self._settings.host)
+        if self._settings.binary is None:
+            check_engine()
+        self._folder.create()
+        self._lock.acquire()
+        try:
+            self._secret = self._folder.writer_secret()
+            await_predecessor(self._folder, self._settings.stop_timeout_s)
+            check_port(self._settings.host, self._settings.http_port, "http_port")
+            if self._settings.native_port is not None:
+                check_port(self._settings.host, self._settings.native_port, "native_port")
+        except BaseException:
+            self._lock.release()
+            raise
+        self._stopping.clear()
+        self._settled.clear()
+        self._failure = None
+        # Daemon: a caller that forgot stop() must be able to exit; the child then ends with the process.
+        self._thread = threading.Thread(target=self._supervise, name="store-supervisor", daemon=True)
+        self._thread.start()
+        try:
+            self._settled.wait()
+        except BaseException:
+            self.stop()
+            raise
+        self._raise_failure()
+
+    def _raise_failure(self) -> None:
+        failure = self._failure
+        if failure is not None:
+            self.stop()
+            raise failure
+
+    def stop(self) -> None:
+        """End the child in order within `stop_timeout_s`, let go of the folder. Safe to call twice."""
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        self._lock.release()
+        self.state = State.STOPPED
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _supervise(self) -> None:
+        # All children are started from this one thread, which ends after the last of them did:
+        # PR_SET_PDEATHSIG fires at the end of the thread that forked, not of the process.
+        attempt = 0
+        try:
+            while not self._stopping.is_set():
+                ready_at = None
+                try:
+                    self._launch()
+                    ready_at = time.monotonic()
+                    self._settled.set()
+                    self._watch()
+                except (OSError, SluicewayError) as error:
+                    if not self._settled.is_set():
+                        self._failure = error
+                        return
+                    logger.warning("store: start failed: %s", error)
+                if self._stopping.is_set():
+                    return
+                self._child.kill()
+                self.last_exit = _describe(self._child.poll())
+                if ready_at is not None and time.monotonic() - ready_at >= HEALTHY_AFTER_S:
+                    attempt = 0
+                delay_s = backoff_s(attempt)
+                attempt += 1
+                self.restarts += 1
+                self.state = State.BACKOFF
+                logger.warning("store: child ended (%s), restart %d in %.1f s", self.last_exit, self.restarts, delay_s)
+                self._stopping.wait(delay_s)
+        except BaseException as error:
+            self._failure = error
+            raise
+        finally:
+            self.state = State.STOPPING
+            self._child.stop(self._settings.stop_timeout_s)
+            self._settled.set()
+
+    def _launch(self) -> None:
+        self.state = State.STARTING
+        write_private(self._folder.server / "config.xml", config_xml(self._folder, self._settings))
+        write_private(
+            self._folder.server / "users.xml",
+            users_xml(self._settings, self._secret, entry_runs_as_default=self._settings.binary is None),
+        )
+        self._child.prepare()
+        self._child.spawn("serve")
+        deadline = time.monotonic() + self._settings.start_timeout_s
+        reason = "it did not listen"
+        while not self._stopping.is_set():
+            code = self._child.poll()
+            if code is not None:
+                raise StoreUnavailableError(f"the store ended at start ({_describe(code)}): {self._child.printed()}")
+            try:
+                self._ask(f"CREATE DATABASE IF NOT EXISTS {self._settings.database} ENGINE = Atomic")
+            except (OSError, HTTPException, StoreUnavailableError) as error:
+                reason = str(error)
+            else:
+                self.state = State.READY
+                logger.info("store: ready at %s, pid %s", self.url, self._child.pid)
+                return
+            if time.monotonic() >= deadline:
+                self._child.kill()
+                raise StoreUnavailableError(
+                    f"the store was not ready within {self._settings.start_timeout_s:.0f} s: {reason}; "
+                    f"{self._child.printed()}"
+                )
+            time.sleep(0.05)
+
+    def _watch(self) -> None:
+        """Return when the child ended, stopped listening, or a stop was asked for."""
+        refused = 0
+        next_probe = time.monotonic() + PROBE_INTERVAL_S
+        while not self._stopping.wait(0.05) and self._child.poll() is None:
+            if time.monotonic() < next_probe:
+                continue
+            next_probe = time.monotonic() + PROBE_INTERVAL_S
+            # Refused, not slow: a busy server still completes the connection, one that stopped listening does not.
+            refused = refused + 1 if self._refuses() else 0
+            if refused >= REFUSED_LIMIT:
+                logger.warning("store: child %s stopped listening", self._child.pid)
+                return
+
+    def _refuses(self) -> bool:
+        try:
+            socket.create_connection((self._settings.host, self._settings.http_port), timeout=1).close()
+        except ConnectionRefusedError:
+            return True
+        except OSError:
+            return False
+        return False
+
+    def _ask(self, statement: str) -> str:
+        connection = HTTPConnection(self._settings.host, self._settings.http_port, timeout=5)
+        with contextlib.closing(connection):
+            token = base64.b64encode(f"{self.writer_user}:{self._secret}".encode()).decode()
+            connection.request("POST", "/", body=statement, headers={"Authorization": f"Basic {token}"})
+            answer = connection.getresponse()
+            text = answer.read().decode("utf-8", "replace").strip()
+        if answer.status != 200:
+            raise StoreUnavailableError(f"the store answered {answer.status}: {text[:500]}")
+        return text
+
+
+def backoff_s(attempt: int) -> float:
+    """Delay before restart number `attempt` (from 0), seconds: exponential, bounded, half of it random."""
+    full = min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2.0 ** min(attempt, 16))
+    return full / 2 + random.random() * full / 2  # noqa: S311
+
+
+def _describe(code: int | None) -> str:
+    if code is None:
+        return "running"
+    return f"signal {-code}" if code < 0 else f"exit {code}"

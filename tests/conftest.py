@@ -1,0 +1,28 @@
+"""Fixtures that several test files share. Servers listen on free ports of 127.0.0.1 only."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from schemas.settings import StoreSettings
+from sluiceway.embedded.store import EmbeddedStore
+
+
+def free_port() -> int:
+    """A port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedStore]:
+    """A running store with an empty database `otel`, shared by the whole session: use table names of your own."""
+    folder: Path = tmp_path_factory.mktemp("store")
+    with EmbeddedStore(folder, StoreSettings(http_port=free_port())) as running:
+        yield running
