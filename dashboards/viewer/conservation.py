@@ -13,7 +13,11 @@ from schemas.signals import NAMES, signal_of
 
 @dataclass(slots=True)
 class Balance:
-    """Items of one tenant and signal. `accepted` is what the log took; `refused` was answered by partial_success."""
+    """Items of one tenant and signal.
+
+    `accepted` is what the log took, `refused` what ingest answered with partial_success, `rejected` what was refused after
+    the log, `waiting` how many dead letters (records) nobody redrove yet.
+    """
 
     tenant: str
     signal: str
@@ -35,7 +39,8 @@ class Balance:
     @property
     def missing(self) -> int:
         """Items that the log took and nothing accounts for; below zero, items accounted for twice. Zero is balance."""
-        return self.accepted - self.stored - self.sampled_out - self.dead_lettered - self.in_flight
+        accounted = self.stored + self.rejected + self.sampled_out + self.dead_lettered + self.in_flight
+        return self.accepted - accounted
 
 
 @dataclass(slots=True)
