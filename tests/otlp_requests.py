@@ -1,4 +1,4 @@
-"""Random OTLP requests made from the protobuf descriptors, what is wrong with them by plain object walks, and mutations.
+"""Random OTLP requests made from the protobuf descriptors, what is wrong with them by plain object walks, mutations.
 
 Randomness comes from a `random.Random`, whose seed a test can draw.
 """
@@ -59,16 +59,16 @@ class Maker:
                     if field.message_type is not None:
                         self.fill(getattr(message, field.name).add(), deeper)
                     else:
-                        getattr(message, field.name).append(self.scalar(message, field))
+                        getattr(message, field.name).append(self.scalar(field))
             elif self.rng.random() < 0.2:
                 continue
             elif field.message_type is not None:
                 getattr(message, field.name).SetInParent()
                 self.fill(getattr(message, field.name), deeper)
             else:
-                setattr(message, field.name, self.scalar(message, field))
+                setattr(message, field.name, self.scalar(field))
 
-    def scalar(self, message: Any, field: FieldDescriptor) -> Any:
+    def scalar(self, field: FieldDescriptor) -> Any:
         rng = self.rng
         if field.type == FieldDescriptor.TYPE_STRING:
             return BAD_TEXT if self.faulty() else rng.choice(TEXTS)
