@@ -25,6 +25,7 @@ from schemas.sqlite_log import (
     WAL_SOFT_BYTES,
     Link,
     encode_headers,
+    file_bound,
     live_bytes,
     single,
     trim_oldest_stored,
@@ -33,8 +34,6 @@ from schemas.sqlite_log import (
 BUSY_TIMEOUT_S = 2.0
 # Row, cell and index overhead of one record, bytes; rounded up.
 _RECORD_OVERHEAD_BYTES = 512
-# A checkpoint races the appends beside it; a pass that ends level with them lets the WAL start over.
-_CHECKPOINT_PASSES = 4
 
 
 class SqliteLogWriter:
@@ -88,9 +87,9 @@ class SqliteLogWriter:
             with self._link.write() as connection:
                 _insert(connection, entries)
             self._wal_bytes += needed_bytes
+            if self._wal_bytes >= WAL_SOFT_BYTES:
+                self._checkpoint_wanted.set()
         self._link.shared.announce({entry.topic for entry in entries})
-        if self._wal_bytes >= WAL_SOFT_BYTES:
-            self._checkpoint_wanted.set()
 
     def max_record_bytes(self) -> int:
         """See `LogWriter.max_record_bytes`."""
@@ -158,8 +157,8 @@ class SqliteLogWriter:
             )
 
     def _make_room(self, needed_bytes: int) -> None:
-        """Delete stored records until `needed_bytes` fit below the bound; the WAL beside the file is counted in it."""
-        budget_bytes = self._settings.max_bytes - WAL_SOFT_BYTES - needed_bytes
+        """Delete stored records until `needed_bytes` fit below the bound."""
+        budget_bytes = file_bound(self._settings.max_bytes) - needed_bytes
         with self._link.bare() as connection:
             if live_bytes(connection) <= budget_bytes:
                 return
@@ -178,22 +177,27 @@ class SqliteLogWriter:
     def _checkpoint_loop(self) -> None:
         while True:
             self._checkpoint_wanted.wait()
-            self._checkpoint_wanted.clear()
             if self._closing:
                 return
             # A failing disk shows at the next append, which reports it; the WAL keeps what is not yet copied.
             with suppress(LogUnavailableError):
                 self._checkpoint()
+            self._checkpoint_wanted.clear()
 
     def _checkpoint(self) -> None:
-        for _ in range(_CHECKPOINT_PASSES):
-            counted = self._wal_bytes
-            with self._checkpoint_link.bare() as connection:
-                _, frames, copied = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-            if frames == copied >= 0:
-                with self._append_lock:
-                    self._wal_bytes -= counted
-                return
+        """Copy the bulk beside the appends, then with them held the little that came meanwhile: the WAL starts over."""
+        counted = self._wal_bytes
+        copied_all = self._copy_wal()
+        with self._append_lock, self._link.shared.turn:
+            self._wal_bytes -= counted
+            if self._wal_bytes or not copied_all:
+                self._copy_wal()
+                self._wal_bytes = 0
+
+    def _copy_wal(self) -> bool:
+        with self._checkpoint_link.bare() as connection:
+            _, frames, copied = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        return bool(frames == copied)
 
 
 def _insert(connection: sqlite3.Connection, entries: Sequence[Entry]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from processors.sqlite_log_link import open_link
 from schemas.settings import LogSettings
-from schemas.sqlite_log import PAGE_BYTES, TRIM_RECORDS, WAL_SOFT_BYTES, live_bytes, single, trim, trim_oldest_stored
+from schemas.sqlite_log import PAGE_BYTES, TRIM_RECORDS, file_bound, live_bytes, single, trim, trim_oldest_stored
 
 # Below the bound at which an append would have to delete by itself.
 _FULL_SHARE = 0.9
@@ -112,7 +112,7 @@ class SqliteLogRetention:
 
     def _over_size(self) -> bool:
         with self._link.bare() as connection:
-            return live_bytes(connection) > (self._settings.max_bytes - WAL_SOFT_BYTES) * _FULL_SHARE
+            return live_bytes(connection) > file_bound(self._settings.max_bytes) * _FULL_SHARE
 
     def _forget_redriven(self, now_ns: int) -> None:
         with self._link.read() as connection:

@@ -48,8 +48,9 @@ _UNAVAILABLE = {
     sqlite3.SQLITE_CANTOPEN: "the file cannot be opened",
     sqlite3.SQLITE_PROTOCOL: "its locks could not be taken",
 }
-# The connection is as good as before after these; any other leaves cached state (a read-only open file) behind.
-_KEEPS_CONNECTION = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL)
+# After these the connection is as good as before. After others it is opened again, for it may not heal with its cause:
+# a file opened while its file system was read-only stays read-only.
+_KEEPS_CONNECTION = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 INSERT_BODY = "INSERT INTO bodies (id, value) VALUES (?, ?)"
 INSERT_RECORD = (
@@ -90,6 +91,11 @@ def decode_headers(text: str) -> dict[str, str]:
 def single(connection: sqlite3.Connection, statement: str, parameters: Sequence[object] = ()) -> int:
     """The one integer that a statement answers."""
     return int(connection.execute(statement, parameters).fetchone()[0])
+
+
+def file_bound(max_bytes: int) -> int:
+    """What of `max_bytes` the file itself may use: the rest is for the write-ahead log beside it."""
+    return max_bytes - min(WAL_HARD_BYTES, max_bytes // 4)
 
 
 def live_bytes(connection: sqlite3.Connection) -> int:
