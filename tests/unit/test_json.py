@@ -49,9 +49,8 @@ class Encoder:
         if self.rng.random() < 0.2:
             fields.append(("notInOtlp", self.rng.choice([1, None, "x", {"deep": [{}, []]}])))
         taken = {name for name, _ in fields}
-        for field in message.DESCRIPTOR.fields:
-            if self.rng.random() < 0.1 and not {field.name, field.json_name} & taken:
-                fields.append((field.json_name, None))
+        unset = [field for field in message.DESCRIPTOR.fields if not {field.name, field.json_name} & taken]
+        fields += [(field.json_name, None) for field in unset if self.rng.random() < 0.1]
         self.rng.shuffle(fields)
         return dict(fields)
 
@@ -102,15 +101,15 @@ def test_what_real_senders_write_is_accepted_as_it_is(signal: Signal, sender: st
 
 
 def span(text: str) -> bytes:
-    return ('{"resourceSpans":[{"scopeSpans":[{"spans":[{}, {%s}]}]}]}' % text).encode()
+    return ('{"resourceSpans":[{"scopeSpans":[{"spans":[{}, {' + text + "}]}]}]}").encode()
 
 
 def point(text: str) -> bytes:
-    return ('{"resourceMetrics":[{"scopeMetrics":[{"metrics":[{"gauge":{"dataPoints":[{%s}]}}]}]}]}' % text).encode()
+    return ('{"resourceMetrics":[{"scopeMetrics":[{"metrics":[{"gauge":{"dataPoints":[{' + text + "}]}}]}]}]}").encode()
 
 
 def attribute(text: str) -> bytes:
-    return span('"attributes":[{"key":"k","value":%s}]' % text)
+    return span('"attributes":[{"key":"k","value":' + text + "}]")
 
 
 def decoded_span(text: str) -> Any:
@@ -193,9 +192,9 @@ def test_an_empty_value_array_or_map_stays_what_it_is() -> None:
         (span('"startTimeUnixNano":"%s"' % ("9" * 5000)), ".startTimeUnixNano: must be an integer"),
         (span('"startTimeUnixNano":%s' % ("9" * 5000)), "traces request: not JSON: "),
         (span('"startTimeUnixNano":{"low":1,"high":2}'), ".startTimeUnixNano: must be an integer"),
-        (span('"droppedAttributesCount":4294967296'), ".droppedAttributesCount: must be an integer from 0 to 4294967295"),
-        (span('"attributes":[{},{"key":"k","value":{"boolValue":"true"}}]'), ".attributes[1].value.boolValue: must be true or"),
-        (attribute('{"intValue":-9223372036854775809}'), ".value.intValue: must be an integer from -9223372036854775808"),
+        (span('"droppedAttributesCount":4294967296'), "Count: must be an integer from 0 to 4294967295"),
+        (span('"attributes":[{},{"key":"k","value":{"boolValue":"true"}}]'), ".attributes[1].value.boolValue: must be"),
+        (attribute('{"intValue":-9223372036854775809}'), ".intValue: must be an integer from -9223372036854775808"),
         (attribute('{"intValue":"9223372036854775808"}'), ".value.intValue: must be an integer"),
         (attribute('{"intValue":1e400}'), "traces request: not JSON: "),
         (attribute('{"doubleValue":"nan"}'), ".value.doubleValue: must be a finite number"),
