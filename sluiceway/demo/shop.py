@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import random
+import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -38,6 +41,7 @@ class Progress:
         requests: requests to the shop so far.
         hour: the shop's hour of the day.
         acked: items that the pipeline acknowledged.
+        lost: items that an exporter gave up on.
         released: instances that run the bad release; 0 before it.
     """
 
@@ -46,6 +50,7 @@ class Progress:
     requests: int
     hour: float
     acked: Mapping[Signal, int]
+    lost: Mapping[Signal, int]
     released: int
 
 
@@ -126,6 +131,34 @@ def _reachable(field: str, url: str) -> None:
         raise ConfigurationError(message) from error
 
 
+@contextmanager
+def _without_retries_in_the_log() -> Iterator[None]:
+    """36 exporters that each announce every retry say nothing that the counts do not; their errors stay."""
+    logger = logging.getLogger("opentelemetry.exporter")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+@contextmanager
+def _interrupts(halt: threading.Event) -> Iterator[None]:
+    """Ctrl-C sets `halt` instead of cutting a trace in two, which would leave the counts wrong by it.
+
+    Only while traffic runs: a second Ctrl-C, during the flush, ends the program as usual.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = signal.signal(signal.SIGINT, lambda *_: halt.set())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
 def run_demo(
     endpoint_grpc: str,
     endpoint_http: str,
@@ -161,17 +194,40 @@ def run_demo(
             raise ConfigurationError(f"demo.{name}: must be a finite number above 0, received {value!r}")
     _reachable("demo.endpoint_grpc", endpoint_grpc)
     _reachable("demo.endpoint_http", endpoint_http)
-    rng, tally = random.Random(seed), Tally()
-    shop = Shop(Target(endpoint_grpc, endpoint_http, metric_interval_s * 1000), tally, rng)
+    with _without_retries_in_the_log():
+        return _run(
+            Target(endpoint_grpc, endpoint_http, metric_interval_s * 1000),
+            duration_s,
+            rate_per_s,
+            progress,
+            stop or threading.Event(),
+            random.Random(seed),
+        )
+
+
+def _run(
+    target: Target,
+    duration_s: float | None,
+    rate_per_s: float,
+    progress: Callable[[Progress], None],
+    halt: threading.Event,
+    rng: random.Random,
+) -> Report:
+    tally = Tally()
+    shop = Shop(target, tally, rng)
     rhythm = Rhythm.of(duration_s)
     planner = Planner(rng, shop.pick, lambda instance: instance.version)
     emitter = Emitter(rng, tally)
     entries, weights = list(ENTRIES), list(ENTRIES.values())
-    halt = stop or threading.Event()
     began = ticked = reported = time.monotonic()
     requests = released = 0
-    due = 0.0
-    try:
+    elapsed_s = due = 0.0
+
+    def so_far() -> Progress:
+        hour = rhythm.hour(elapsed_s)
+        return Progress(elapsed_s, duration_s, requests, hour, dict(tally.acked), dict(tally.lost), released)
+
+    with _interrupts(halt):
         while not halt.wait(_TICK_S):
             now = time.monotonic()
             elapsed_s = now - began
@@ -191,12 +247,10 @@ def run_demo(
             if now - reported >= _PROGRESS_S:
                 reported = now
                 _look_busy(shop, level, rate_per_s)
-                progress(Progress(elapsed_s, duration_s, requests, rhythm.hour(elapsed_s), dict(tally.acked), released))
-    except KeyboardInterrupt:
-        halt.set()
+                progress(so_far())
     elapsed_s = time.monotonic() - began
     shop.stop(_STOP_TIMEOUT_S)
-    progress(Progress(elapsed_s, duration_s, requests, rhythm.hour(elapsed_s), dict(tally.acked), released))
+    progress(so_far())
     return Report(requests, elapsed_s, dict(tally.made), dict(tally.acked), dict(tally.lost), tally.open())
 
 

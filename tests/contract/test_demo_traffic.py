@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from signal import SIGINT, getsignal, raise_signal
 from typing import Any
 
 import grpc
@@ -304,6 +305,51 @@ def test_it_stops_when_told_and_still_delivers_everything() -> None:
         capture.close()
     assert report.complete
     assert report.made[Signal.TRACES] > 50
+
+
+def test_it_ends_and_counts_what_was_not_delivered_when_the_pipeline_goes_away() -> None:
+    capture = Capture()
+    closing: list[threading.Thread] = []
+
+    def close(progress: Progress) -> None:
+        if progress.requests > 10 and not closing:
+            closing.append(threading.Thread(target=capture.close))
+            closing[0].start()
+
+    report = run_demo(capture.grpc_url, capture.http_url, 3.0, 50.0, close, seed=1)
+    closing[0].join()
+    assert not report.complete
+    assert report.lost[Signal.TRACES] > 0
+    assert report.made == {
+        signal: report.acked[signal] + report.lost[signal] + report.open[signal] for signal in Signal
+    }
+    arrived = sum(
+        len(scope.spans)
+        for request in capture.requests(Signal.TRACES)
+        for resource in request.resource_spans
+        for scope in resource.scope_spans
+    )
+    assert report.acked[Signal.TRACES] <= arrived
+
+
+def test_ctrl_c_ends_the_traffic_between_two_requests_and_everything_is_delivered() -> None:
+    capture = Capture()
+    previous = getsignal(SIGINT)
+
+    pressed: list[Progress] = []
+
+    def once(progress: Progress) -> None:
+        # The last progress comes when Ctrl-C has its usual meaning again: it must not be pressed a second time.
+        if not pressed and progress.requests > 10:
+            pressed.append(progress)
+            raise_signal(SIGINT)
+
+    try:
+        report = run_demo(capture.grpc_url, capture.http_url, None, 50.0, once, seed=1)
+    finally:
+        capture.close()
+    assert report.complete
+    assert getsignal(SIGINT) is previous
 
 
 def test_it_refuses_to_start_where_nothing_listens() -> None:
