@@ -1,6 +1,6 @@
 """The way to the store: one ClickHouse HTTP client, near or far, and whether its errors are worth another try.
 
-Only an error that names the bytes or the statement is permanent. Everything else, codes that we do not know included, is
+Only an error that names the bytes or the statement is permanent. Everything else, unknown codes included, is
 retryable: a batch must not become dead letters because a store was full, restarting or wrongly configured for an hour.
 """
 

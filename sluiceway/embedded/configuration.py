@@ -17,6 +17,8 @@ from sluiceway.embedded.folder import StoreFolder
 from sluiceway.embedded.limits import reader_constraints, reader_profile
 
 WRITER = "sluiceway"
+# One line a query is written at debug, several at trace.
+LOG_LEVEL = "information"
 LOOPBACK = ("127.0.0.1", "::1")
 
 Tree: TypeAlias = "Mapping[str, Tree | str | int | float | list[str]]"
@@ -33,8 +35,10 @@ def config_xml(folder: StoreFolder, settings: StoreSettings) -> str:
         "user_files_path": f"{folder.data}/user_files/",
         "users_config": str(folder.server / "users.xml"),
         "timezone": "UTC",
+        # The wheel's entry overwrites logger.level with this one.
+        "log-level": LOG_LEVEL,
         "logger": {
-            "level": "information",
+            "level": LOG_LEVEL,
             "log": str(folder.logs / "store.log"),
             "errorlog": str(folder.logs / "store.errors.log"),
             "size": 10 * MIB,

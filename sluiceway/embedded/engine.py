@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import ctypes
 import fcntl
+import importlib
+import importlib.util
 import os
 import signal
 import sys
 import time
 from pathlib import Path
+from types import ModuleType
 
 from sluiceway.embedded.folder import StoreFolder
 
@@ -65,18 +68,32 @@ def lock_engine(folder: StoreFolder, timeout_s: float) -> None:
             return
 
 
+def load_engine() -> ModuleType:
+    """The engine's extension module, without the package around it.
+
+    `import chdb` would open and close an engine of its own: 0.3 s, and only a process's first engine can write a log.
+    """
+    specification = importlib.util.find_spec("chdb")
+    if specification is None or not specification.submodule_search_locations:
+        sys.exit("the package chdb is not installed")
+    location = specification.submodule_search_locations[0]
+    package = ModuleType("chdb")
+    package.__path__ = [location]
+    sys.modules["chdb"] = package
+    # The engine's memory allocator must win over one that another library brought in, as the package itself arranges.
+    ctypes.CDLL(str(Path(location) / "_chdb.abi3.so"), mode=sys.getdlopenflags() | getattr(os, "RTLD_DEEPBIND", 0))
+    return importlib.import_module("chdb._chdb")
+
+
 def run(folder: StoreFolder, mode: str) -> int:
     """Run the engine until its statements end; returns the exit code."""
-    # Importing chdb opens a first engine that reads config.xml in the working folder: none may be there yet.
-    os.chdir(folder.root)
-    import chdb._chdb as engine  # noqa: PLC0415
-
+    engine = load_engine()
     os.chdir(folder.prepare if mode == "prepare" else folder.server)
     statements = STATEMENTS[mode]
     failure = ""
     try:
         # The output format of the entry becomes the default format of the HTTP server.
-        answer = engine.query(statements, "TabSeparated", path=str(folder.data))  # type: ignore[attr-defined]
+        answer = engine.query(statements, "TabSeparated", path=str(folder.data))
         if answer.has_error():
             failure = str(answer.error_message())
     except RuntimeError as error:
