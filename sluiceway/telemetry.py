@@ -29,12 +29,11 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
-from pydantic import Field
 
 from schemas.errors import SluicewayError
-from schemas.settings import Section
 from schemas.signals import Signal
 from schemas.telemetry import SCOPE, SELF_TENANT, counter
+from sluiceway.settings import TelemetrySettings
 
 _log = logging.getLogger(__name__)
 # About an hour of batches at full load; what does not fit while the log is away is counted as lost.
@@ -42,17 +41,6 @@ _WAITING_SPANS = 4096
 
 Submit = Callable[[Signal, str, bytes, int, int], Future[None]]
 """`Appender.submit`: signal, tenant, OTLP request, items, rejected; resolves when durable."""
-
-
-class TelemetrySettings(Section):
-    """What Sluiceway says about itself."""
-
-    enabled: bool = Field(
-        True, description="Write our own metrics and spans into the pipeline. /metrics is served either way."
-    )
-    interval_s: float = Field(
-        10.0, ge=1, le=3600, description="Time between two exports of our own metrics and spans, seconds."
-    )
 
 
 class WaitingSpans(SpanProcessor):

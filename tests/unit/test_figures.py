@@ -17,7 +17,8 @@ from schemas.errors import LogUnavailableError
 from schemas.log import DeadLetter, Entry, LogSnapshot
 from schemas.settings import LogSettings
 from sluiceway.figures import LogFigures, cpu_seconds, observe_pipeline, resident_bytes
-from sluiceway.telemetry import SelfTelemetry, TelemetrySettings
+from sluiceway.settings import TelemetrySettings
+from sluiceway.telemetry import SelfTelemetry
 
 _NOW_NS = 1_700_000_100_000_000_000
 

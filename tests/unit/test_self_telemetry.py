@@ -22,7 +22,8 @@ from schemas.errors import LogUnavailableError
 from schemas.signals import Signal
 from schemas.telemetry import BATCH_SPAN, CATALOGUE, SCOPE, SELF_TENANT, Kind, batch_span, counter, histogram, observe
 from sluiceway.health import Readiness, routes
-from sluiceway.telemetry import Providers, SelfTelemetry, TelemetrySettings, WaitingSpans
+from sluiceway.settings import TelemetrySettings
+from sluiceway.telemetry import Providers, SelfTelemetry, WaitingSpans
 
 
 class CountingLog:
