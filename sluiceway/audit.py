@@ -13,20 +13,14 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from schemas.columns import TABLES
+from schemas.ddl import retention_days
 from schemas.log import LogSnapshot
 from schemas.settings import RetentionSettings
 from schemas.signals import NAMES, Signal, signal_of
 
 # Base table to its signal and to the column that holds the event time.
-BASE_TABLES: Mapping[str, tuple[Signal, str]] = {
-    "otel_traces": (Signal.TRACES, "Timestamp"),
-    "otel_logs": (Signal.LOGS, "Timestamp"),
-    "otel_metrics_gauge": (Signal.METRICS, "TimeUnix"),
-    "otel_metrics_sum": (Signal.METRICS, "TimeUnix"),
-    "otel_metrics_histogram": (Signal.METRICS, "TimeUnix"),
-    "otel_metrics_exponential_histogram": (Signal.METRICS, "TimeUnix"),
-    "otel_metrics_summary": (Signal.METRICS, "TimeUnix"),
-}
+BASE_TABLES: Mapping[str, tuple[Signal, str]] = {table.name: (table.signal, table.time) for table in TABLES}
 # Rollup table to the base table that it counts and the column that counts it.
 ROLLUPS: Mapping[str, tuple[str, str]] = {"spans_1m": ("otel_traces", "Calls"), "logs_1m": ("otel_logs", "Records")}
 
@@ -206,9 +200,8 @@ def _log_lines(before: LogSnapshot, store: StoreReading) -> Iterable[Line]:
     for topic, tenant in {**appended, **in_flight, **received}:
         key = topic, tenant
         was, got, flying = appended.get(key, 0), received.get(key, 0), in_flight.get(key, 0)
-        yield Line(
-            "log", tenant, signal_of(topic), topic, was, was, got + flying, f"{got} received + {flying} in flight"
-        )
+        account = f"{got} received + {flying} in flight"
+        yield Line("log", tenant, signal_of(topic), topic, was, was, got + flying, account, flying)
 
 
 def _processor_lines(store: StoreReading) -> Iterable[Line]:
@@ -236,7 +229,9 @@ def _store_lines(
     by_table: dict[tuple[str, str], dict[dt.date, tuple[_Stored, int]]] = defaultdict(dict)
     for key in {**stored, **store.rows}:
         table, tenant, day = key
-        if table not in BASE_TABLES or day >= _first_kept_day(store.today, _days(BASE_TABLES[table][0], retention)):
+        if table not in BASE_TABLES or day >= _first_kept_day(
+            store.today, retention_days(BASE_TABLES[table][0], retention)
+        ):
             by_table[table, tenant][day] = stored.get(key, _Stored()), store.rows.get(key, 0)
     for (table, tenant), days in by_table.items():
         signal = BASE_TABLES[table][0] if table in BASE_TABLES else signal_of(next(iter(days.values()))[0].topic)
@@ -258,7 +253,7 @@ def _rollup_lines(
             committed[row.table, row.tenant, row.day] += row.stored
     for rollup, (table, _) in ROLLUPS.items():
         signal = BASE_TABLES[table][0]
-        first = _first_kept_day(store.today, min(_days(signal, retention), retention.rollups_days))
+        first = _first_kept_day(store.today, min(retention_days(signal, retention), retention.rollups_days))
         still = NAMES[signal].topic in settled
         base = {key[1:]: n for key, n in (store.rows if still else committed).items() if key[0] == table}
         counted = {key[1:]: n for key, n in store.rollups.items() if key[0] == rollup}
@@ -297,14 +292,6 @@ class _Stored:
         self.topic = row.topic
         self.all += row.stored
         self.committed += row.stored if row.committed else 0
-
-
-def _days(signal: Signal, retention: RetentionSettings) -> int:
-    return {
-        Signal.TRACES: retention.traces_days,
-        Signal.LOGS: retention.logs_days,
-        Signal.METRICS: retention.metrics_days,
-    }[signal]
 
 
 def _first_kept_day(today: dt.date, days: int) -> dt.date:

@@ -10,7 +10,10 @@ import typer
 
 
 def version() -> None:
-    """Print the versions of Sluiceway, Python and the store's engine."""
+    """Print the versions of Sluiceway, Python and what the pipeline runs on.
+
+    Example: `sluiceway version`
+    """
     for name in ("sluiceway", "chdb-core", "clickhouse-connect", "grpcio", "numba", "pyarrow"):
         try:
             typer.echo(f"{name} {version_of(name)}")
