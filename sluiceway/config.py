@@ -26,6 +26,7 @@ from ingest.settings import IngestSettings
 from schemas.errors import ConfigurationError
 from schemas.settings import LogSettings, RetentionSettings, StoreSettings
 from sluiceway.config_file import find_file, read_file
+from sluiceway.settings import TelemetrySettings
 
 PREFIX = "SLUICEWAY_"
 FILE_VARIABLE = "SLUICEWAY_CONFIG"
@@ -73,6 +74,7 @@ class Config(BaseSettings):
     retention: RetentionSettings = Field(RetentionSettings(), description="How long the store keeps what it holds.")
 
     viewer: ViewerSettings = Field(ViewerSettings(), description="The page to look at.")
+    telemetry: TelemetrySettings = Field(TelemetrySettings(), description="What Sluiceway says about itself.")
 
     @classmethod
     def settings_customise_sources(
