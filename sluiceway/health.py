@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import http.client
 import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import Protocol
+from urllib.parse import urlsplit
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+
+from ingest.serve import Readiness as ReceiversReadiness
 
 Check = Callable[[], str | None]
 """Says why something is not ready; None when it is."""
@@ -56,6 +60,44 @@ def _ask(check: Check) -> str | None:
         return check()
     except Exception as error:  # noqa: BLE001  # what a check could not find out is not ready, whatever it was
         return f"{type(error).__name__}: {error}"
+
+
+def log_check(readiness: Callable[[], ReceiversReadiness]) -> Check:
+    """Whether the receivers admit requests and the log took the last commit.
+
+    Our own telemetry commits at every interval, so a log that cannot be written shows here without anybody sending.
+    """
+
+    def check() -> str | None:
+        now = readiness()
+        if not now.accepting:
+            return "the receivers are not open"
+        return now.log_failure
+
+    return check
+
+
+def store_check(url: str, *, timeout_s: float = 1.0) -> Check:
+    """Whether the store answers at `url`, its HTTP interface."""
+    parts = urlsplit(url)
+
+    def check() -> str | None:
+        connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=timeout_s)
+        try:
+            connection.request("GET", "/ping")
+            status = connection.getresponse().status
+        except (OSError, http.client.HTTPException) as error:
+            return f"the store does not answer at {url}: {error or type(error).__name__}"
+        finally:
+            connection.close()
+        return None if status == 200 else f"the store answers {status} at {url}/ping"
+
+    return check
+
+
+def compiled_check(compiled: Callable[[], bool]) -> Check:
+    """Whether what runs compiled has been compiled; until then requests are taken and only wait to be stored."""
+    return lambda: None if compiled() else "the decoder is being compiled; what arrives is kept and stored after it"
 
 
 def routes(telemetry: Exposition, readiness: Readiness) -> list[Route]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -16,7 +16,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
-from starlette.routing import Mount, Route
+from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from dashboards.settings import ViewerSettings
@@ -132,8 +132,10 @@ class Pages:
         return HTMLResponse(text, status, dict(headers or {}))
 
 
-def build(settings: ViewerSettings, store: StoreReader, health: PipelineHealth, intake: str) -> Starlette:
-    """The viewer as an ASGI application."""
+def build(
+    settings: ViewerSettings, store: StoreReader, health: PipelineHealth, intake: str, routes: Sequence[BaseRoute] = ()
+) -> Starlette:
+    """The viewer as an ASGI application, with further routes of the program that serves it."""
     pages = Pages(settings, store, health, intake)
 
     async def unavailable(request: Request, error: Exception) -> Response:
@@ -155,6 +157,7 @@ def build(settings: ViewerSettings, store: StoreReader, health: PipelineHealth, 
 
     app = Starlette(
         routes=[
+            *routes,
             Route("/", _guarded(pages.services)),
             Route("/service", _guarded(pages.service)),
             Route("/service/{name:path}", _guarded(pages.service)),

@@ -5,8 +5,10 @@ from __future__ import annotations
 import socket
 import threading
 import time
+from collections.abc import Sequence
 
 import uvicorn
+from starlette.routing import BaseRoute
 
 from dashboards.settings import ViewerSettings
 from dashboards.store import StoreReader
@@ -24,17 +26,20 @@ class Viewer:
         health: the log side of the pipeline.
         database: the store's database of our tables.
         intake: what the empty page tells people to send OTLP to.
+        routes: further routes of the program on the same port, such as probes.
     """
 
     def __init__(
         self, settings: ViewerSettings, store_url: str, health: PipelineHealth, *,
         database: str = "otel", intake: str = "127.0.0.1:4317 (gRPC) or http://127.0.0.1:4318 (HTTP)",
+        routes: Sequence[BaseRoute] = (),
     ) -> None:  # fmt: skip
         self._settings = settings
         self._store_url = store_url
         self._health = health
         self._database = database
         self._intake = intake
+        self._routes = tuple(routes)
         self._server: uvicorn.Server | None = None
         self._thread: threading.Thread | None = None
         self._store: StoreReader | None = None
@@ -64,7 +69,7 @@ class Viewer:
                 waiting_max=self._settings.waiting_max,
             )
             config = uvicorn.Config(
-                app.build(self._settings, store, self._health, self._intake),
+                app.build(self._settings, store, self._health, self._intake, self._routes),
                 lifespan="off",
                 log_config=None,
                 access_log=False,

@@ -18,10 +18,11 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.applications import Starlette
 
+from ingest.serve import Readiness as ReceiversReadiness
 from schemas.errors import LogUnavailableError
 from schemas.signals import Signal
 from schemas.telemetry import BATCH_SPAN, CATALOGUE, SCOPE, SELF_TENANT, Kind, batch_span, counter, histogram, observe
-from sluiceway.health import Readiness, routes
+from sluiceway.health import Readiness, compiled_check, log_check, routes, store_check
 from sluiceway.settings import TelemetrySettings
 from sluiceway.telemetry import Providers, SelfTelemetry, WaitingSpans
 
@@ -146,10 +147,8 @@ def test_spans_that_no_longer_fit_are_counted_as_lost() -> None:
     providers = Providers.build()
     waiting = WaitingSpans(capacity=3)
     tracer = providers.tracers.get_tracer("test")
-    spans = []
     for number in range(5):
-        span = tracer.start_span(str(number))
-        span.end()
+        tracer.start_span(str(number)).end()
     spans, _ = providers.waiting.take()
     for span in spans[:4]:
         waiting.on_end(span)
@@ -313,3 +312,26 @@ def test_a_check_that_hangs_does_not_hold_the_probes() -> None:
     assert readiness.reasons() == {"checks": "have not answered for 0.01 s"}
     release.set()
     first.join()
+
+
+def test_the_log_is_ready_when_the_receivers_are_open_and_it_took_the_last_commit() -> None:
+    now = ReceiversReadiness(accepting=False, log_failure=None, compiled=True)
+    check = log_check(lambda: now)
+    assert check() == "the receivers are not open"
+    now = ReceiversReadiness(accepting=True, log_failure="log: the disk is full", compiled=True)
+    assert check() == "log: the disk is full"
+    now = ReceiversReadiness(accepting=True, log_failure=None, compiled=False)
+    assert check() is None
+
+
+def test_the_store_is_ready_when_it_answers_its_ping(url: str) -> None:
+    assert store_check(url)() == f"the store answers 404 at {url}/ping"
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        there = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        assert store_check(there, timeout_s=0.05)() == f"the store does not answer at {there}: timed out"
+    assert "Connection refused" in str(store_check(there)())
+
+
+def test_the_decoder_is_ready_when_it_is_compiled() -> None:
+    assert compiled_check(lambda: True)() is None
+    assert "is being compiled" in str(compiled_check(lambda: False)())
