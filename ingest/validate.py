@@ -112,11 +112,13 @@ def warm_up() -> None:
 
 def _is_cached() -> bool:
     """A guess by file names: a wrong one costs time, nothing else."""
-    source = Path(__file__).with_name("validate_kernel.py")
+    folder_of_sources = Path(__file__).parent
+    compiled_from = [folder_of_sources / f"{name}.py" for name in ("validate_kernel", "validate_walk", "wire_schema")]
     folder = os.environ.get("NUMBA_CACHE_DIR")
     pattern = "validate_kernel.scan-*.nbi"
-    found = Path(folder).rglob(pattern) if folder else (source.parent / "__pycache__").glob(pattern)
-    return any(index.stat().st_mtime > source.stat().st_mtime for index in found)
+    found = Path(folder).rglob(pattern) if folder else (folder_of_sources / "__pycache__").glob(pattern)
+    newest = max(source.stat().st_mtime for source in compiled_from)
+    return any(index.stat().st_mtime > newest for index in found)
 
 
 def _compile_in_child() -> None:

@@ -6,9 +6,14 @@ property test holds the two equal.
 
 from __future__ import annotations
 
+import zlib
+from pathlib import Path
+
 import numpy as np
 from numba import njit, types
 
+import schemas.wire
+from ingest import validate_walk, wire_schema
 from ingest.validate_walk import (
     BAD_LENGTH,
     BAD_PACKED,
@@ -49,6 +54,10 @@ from ingest.wire_schema import (
 )
 from schemas.wire import load_u64
 
+# numba keys its cache by this file alone, while the code in it holds constants and functions of these. So the compiled
+# code reports what it was compiled from, and is compiled anew when that is not what is installed.
+SOURCES = tuple(Path(str(module.__file__)) for module in (validate_walk, wire_schema, schemas.wire))
+FINGERPRINT = zlib.crc32(b"".join(source.read_bytes() for source in SOURCES))
 HIGH_BITS = np.uint64(0x8080808080808080)
 ZERO = np.uint64(0)
 
@@ -146,7 +155,7 @@ def scan(body, table, root, oldest, newest, ranges, found):
 
     `ranges` (n, 2) takes [start, end) of the first n rejected fields, tag included. `found` takes items, lost items,
     number of ranges, position, message and tag of the broken rule, then code, position, size, value, message and tag of
-    the first fault of an item.
+    the first fault of an item, and at last what the code was compiled from.
     """
     size = len(body)
     stack = np.empty((DEPTH_MAX + 1, 2), np.int64)
@@ -207,6 +216,7 @@ def scan(body, table, root, oldest, newest, ranges, found):
                 found[1] = lost
                 found[2] = count
                 found[6] = fault
+                found[12] = FINGERPRINT
                 return 0
             depth -= 1
             end = stack[depth, 0]
@@ -370,7 +380,7 @@ def scan(body, table, root, oldest, newest, ranges, found):
 def compiled_walk(body: bytes, root: int, oldest: int, newest: int) -> Scan:
     """`validate_walk.walk`, compiled: the same arguments, result and error. Holds the GIL for microseconds only."""
     wire = np.frombuffer(body, np.uint8)
-    found = np.zeros(12, np.int64)
+    found = np.zeros(13, np.int64)
     window = (np.uint64(oldest), np.uint64(newest))
     rule = scan(wire, SCHEMA.table, root, *window, _NO_RANGES, found)
     if rule:
@@ -387,4 +397,12 @@ def compiled_walk(body: bytes, root: int, oldest: int, newest: int) -> Scan:
     return Scan(int(found[0]), int(found[1]), [(int(start), int(end)) for start, end in ranges], fault)
 
 
+def _fingerprint_compiled() -> int:
+    found = np.zeros(13, np.int64)
+    scan(np.frombuffer(b"", np.uint8), SCHEMA.table, 0, np.uint64(0), np.uint64(0), _NO_RANGES, found)
+    return int(found[12])
+
+
 _NO_RANGES = np.empty((0, 2), np.int64)
+if _fingerprint_compiled() != FINGERPRINT:
+    scan.recompile()

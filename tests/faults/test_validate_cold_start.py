@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -31,13 +32,13 @@ print(validate.is_compiled(), ask() == first, set(map(repr, answers)) == {repr(f
 """
 
 
-def run(cache: Path) -> str:
+def run(cache: Path, root: Path = ROOT) -> str:
     result = subprocess.run(
         [sys.executable, "-c", PROGRAM],
         capture_output=True,
         text=True,
         check=False,
-        cwd=ROOT,
+        cwd=root,
         env=os.environ | {"NUMBA_CACHE_DIR": str(cache)},
         timeout=200,
     )
@@ -58,3 +59,16 @@ def test_a_cache_that_cannot_be_written_only_costs_time(tmp_path: Path) -> None:
     in_the_way = tmp_path / "file"
     in_the_way.write_text("")
     assert run(in_the_way / "cache") == "True True True 1"
+
+
+def test_a_rule_that_changed_since_it_was_compiled_is_compiled_anew(tmp_path: Path) -> None:
+    copied, cache = tmp_path / "copied", tmp_path / "cache"
+    for package in ("ingest", "schemas"):
+        shutil.copytree(ROOT / package, copied / package, ignore=shutil.ignore_patterns("__pycache__"))
+    assert run(cache, copied) == "True True True 1"
+    rules = copied / "ingest" / "validate_walk.py"
+    stamp = rules.stat().st_mtime_ns
+    assert "FAULT_ID, FAULT_TEXT, FAULT_TIME = range(1, 4)" in rules.read_text()
+    rules.write_text(rules.read_text().replace("FAULT_TIME = range(1, 4)", "FAULT_TIME = range(4, 7)"))
+    os.utime(rules, ns=(stamp, stamp))
+    assert run(cache, copied) == "True True True 1"

@@ -48,7 +48,7 @@ def fuzz(inputs: int, seed: int) -> Counter[int]:
     """How often each rule was broken; 0 counts what was accepted."""
     rng = random.Random(seed)
     guarded = GuardedBytes()
-    found = np.zeros(12, np.int64)
+    found = np.zeros(13, np.int64)
     outcomes: Counter[int] = Counter()
     signal, sources = Signal.TRACES, [b""]
     for number in range(inputs):
