@@ -13,7 +13,7 @@ from processors.sqlite_log_link import PARTITION, open_link
 from processors.sqlite_log_retention import SqliteLogRetention
 from schemas.errors import FencedError, LogUnavailableError
 from schemas.log import DeadLetter, OffsetRange, Progress, Record
-from schemas.sqlite_log import END_OFFSET, INSERT_BODY, NEXT_BODY, decode_headers, encode_headers, single
+from schemas.sqlite_log import END_OFFSET, INSERT_BODY, LOG_ID, NEXT_BODY, decode_headers, encode_headers, single
 from schemas.sqlite_shared import SharedLog
 
 __all__ = ["SqliteLogInspector", "SqliteLogReader", "SqliteLogRetention"]
@@ -60,6 +60,7 @@ class SqliteLogReader:
         self._group = group
         self._owner = uuid.uuid4().hex
         self._claimed = False
+        self._log_id: str | None = None
         self._fenced = False
         self._closed = False
         self._link = open_link(path)
@@ -71,6 +72,13 @@ class SqliteLogReader:
     def partitions(self) -> Sequence[int]:
         """See `LogReader.partitions`."""
         return () if self._fenced else (PARTITION,)
+
+    def log_id(self) -> str:
+        """See `LogReader.log_id`."""
+        if self._log_id is None:
+            with self._link.read() as connection:
+                self._log_id = str(connection.execute(LOG_ID).fetchone()[0])
+        return self._log_id
 
     def progress(self, partition: int) -> Progress:
         """See `LogReader.progress`.

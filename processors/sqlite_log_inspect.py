@@ -12,7 +12,16 @@ from typing import Any
 
 from processors.sqlite_log_link import PARTITION, open_link
 from schemas.log import DeadLetter, KeptDeadLetter, LogSnapshot, OffsetRange, Progress, Record, TopicCount
-from schemas.sqlite_log import ADD_COUNTS, END_OFFSET, INSERT_RECORD, NEXT_BODY, decode_headers, encode_headers, single
+from schemas.sqlite_log import (
+    ADD_COUNTS,
+    END_OFFSET,
+    INSERT_RECORD,
+    LOG_ID,
+    NEXT_BODY,
+    decode_headers,
+    encode_headers,
+    single,
+)
 
 # One redrive transaction holds the write lock against the appends of the pipeline for milliseconds, not seconds.
 _REDRIVE_RECORDS = 64
@@ -67,6 +76,7 @@ class SqliteLogInspector:
             LogUnavailableError: the log cannot be read now, or does not exist.
         """
         with self._link.read() as connection:
+            log_id = str(connection.execute(LOG_ID).fetchone()[0])
             counts = [
                 TopicCount(topic, PARTITION, tenant, records, items, rejected)
                 for topic, tenant, records, items, rejected in connection.execute(_COUNTS)
@@ -82,7 +92,7 @@ class SqliteLogInspector:
                     key = (topic, PARTITION, tenant)
                     in_flight[key], records[key], oldest_ns[key] = items, count, received_at_ns
             waiting = {(topic, tenant): letters for topic, tenant, letters in connection.execute(_WAITING_COUNTS)}
-        return LogSnapshot(counts, progress, in_flight, waiting, records, oldest_ns)
+        return LogSnapshot(counts, progress, in_flight, waiting, records, oldest_ns, log_id)
 
     def size_bytes(self) -> int:
         """See `LogInspector.size_bytes`: the file and the write-ahead log beside it."""

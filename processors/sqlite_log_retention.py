@@ -9,7 +9,7 @@ from pathlib import Path
 
 from processors.sqlite_log_link import open_link
 from schemas.settings import LogSettings
-from schemas.sqlite_log import PAGE_BYTES, TRIM_RECORDS, file_bound, live_bytes, single, trim, trim_oldest_stored
+from schemas.sqlite_log import PAGE_BYTES, TRIM_RECORDS, live_bytes, single, trim, trim_oldest_stored, wal_bound
 
 # Below the bound at which an append would have to delete by itself.
 _FULL_SHARE = 0.9
@@ -50,7 +50,7 @@ class SqliteLogRetention:
     """
 
     def __init__(self, path: Path, settings: LogSettings, *, clock_ns: Callable[[], int] = time.time_ns) -> None:
-        self._settings = settings
+        self._comfortable_bytes = (settings.max_bytes - wal_bound(settings.max_bytes)) * _FULL_SHARE
         self._retention_ns = int(settings.retention_s * 1e9)
         self._clock_ns = clock_ns
         self._link = open_link(path)
@@ -112,7 +112,7 @@ class SqliteLogRetention:
 
     def _over_size(self) -> bool:
         with self._link.bare() as connection:
-            return live_bytes(connection) > file_bound(self._settings.max_bytes) * _FULL_SHARE
+            return live_bytes(connection) > self._comfortable_bytes
 
     def _forget_redriven(self, now_ns: int) -> None:
         with self._link.read() as connection:
@@ -133,5 +133,6 @@ class SqliteLogRetention:
             free = single(connection, "PRAGMA freelist_count")
             if free * PAGE_BYTES < _SHRINK_ABOVE_BYTES or free * 2 < pages:
                 return
-        with self._link.write() as connection:
-            connection.execute(f"PRAGMA incremental_vacuum({_SHRINK_STEP_PAGES})").fetchall()
+        with self._link.shared.turn, self._link.bare() as connection:
+            # The pragma gives back one page a step and answers no column, so that only a script steps it to its end.
+            connection.executescript(f"PRAGMA incremental_vacuum({_SHRINK_STEP_PAGES})")

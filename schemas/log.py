@@ -112,6 +112,13 @@ class LogWriter(Protocol):
 class LogReader(Protocol):
     """The reading side: one consumer group on one topic. Used by one thread."""
 
+    def log_id(self) -> str:
+        """Identifies this log among all logs that a store ever saw: offsets of another log mean other records.
+
+        Raises:
+            LogUnavailableError: the log cannot be read now.
+        """
+
     def partitions(self) -> Sequence[int]:
         """The partitions that this reader owns now."""
 
@@ -168,6 +175,7 @@ class LogSnapshot:
         dead_letters: by (topic, tenant): dead letters that wait (not redriven, not discarded).
         in_flight_records: by (topic, partition, tenant): how many records those items are in.
         oldest_in_flight_ns: by (topic, partition, tenant): when the oldest of those records was received, Unix ns.
+        log_id: as `LogReader.log_id`.
     """
 
     counts: Sequence[TopicCount]
@@ -176,6 +184,7 @@ class LogSnapshot:
     dead_letters: Mapping[tuple[str, str], int]
     in_flight_records: Mapping[tuple[str, int, str], int] = field(default_factory=dict)
     oldest_in_flight_ns: Mapping[tuple[str, int, str], int] = field(default_factory=dict)
+    log_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

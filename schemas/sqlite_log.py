@@ -15,9 +15,9 @@ from schemas.errors import ConfigurationError, LogUnavailableError
 from schemas.sqlite_shared import shared_log
 
 PAGE_BYTES = 65536
-# The writer's checkpointer starts at the soft bound beside appends; at the hard bound any commit checkpoints in line.
-WAL_SOFT_BYTES = 16 * 1024 * 1024
-WAL_HARD_BYTES = 64 * 1024 * 1024
+# What the write-ahead log beside the file may use. At a quarter of it the writer's checkpointer starts beside the
+# appends; at half of it any commit checkpoints in line; the rest is for one large transaction and a slow reader.
+MAX_WAL_BYTES = 64 * 1024 * 1024
 TRIM_RECORDS = 256
 
 APPLICATION_ID = 0x534C5549  # "SLUI"
@@ -32,8 +32,6 @@ _SETTINGS = (
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = FULL",
     "PRAGMA secure_delete = OFF",
-    f"PRAGMA wal_autocheckpoint = {WAL_HARD_BYTES // PAGE_BYTES}",
-    f"PRAGMA journal_size_limit = {WAL_HARD_BYTES}",
     "PRAGMA cache_size = -4096",
 )
 
@@ -62,6 +60,7 @@ ADD_COUNTS = (
     " ON CONFLICT DO UPDATE SET records = records + excluded.records, items = items + excluded.items,"
     " rejected = rejected + excluded.rejected"
 )
+LOG_ID = "SELECT log_id FROM identity"
 NEXT_BODY = "SELECT COALESCE(MAX(id), 0) + 1 FROM bodies"
 END_OFFSET = (
     "SELECT COALESCE((SELECT MAX(offset) + 1 FROM records WHERE topic = ?1),"
@@ -93,9 +92,9 @@ def single(connection: sqlite3.Connection, statement: str, parameters: Sequence[
     return int(connection.execute(statement, parameters).fetchone()[0])
 
 
-def file_bound(max_bytes: int) -> int:
-    """What of `max_bytes` the file itself may use: the rest is for the write-ahead log beside it."""
-    return max_bytes - min(WAL_HARD_BYTES, max_bytes // 4)
+def wal_bound(max_bytes: int) -> int:
+    """What of `log.max_bytes` the write-ahead log may use."""
+    return min(MAX_WAL_BYTES, max_bytes // 4)
 
 
 def live_bytes(connection: sqlite3.Connection) -> int:
@@ -131,7 +130,7 @@ def trim_oldest_stored(connection: sqlite3.Connection, max_records: int = TRIM_R
     return trim(connection, found[0], found[1], max_records) if found else (0, 0)
 
 
-def _prepare(connection: sqlite3.Connection, path: str, create: bool) -> None:
+def _prepare(connection: sqlite3.Connection, path: str, max_wal_bytes: int, *, create: bool) -> None:
     try:
         application = single(connection, "PRAGMA application_id")
         version = single(connection, "PRAGMA user_version")
@@ -149,7 +148,11 @@ def _prepare(connection: sqlite3.Connection, path: str, create: bool) -> None:
         )
     if not tables and not create:
         raise LogUnavailableError(f"the log {path} does not exist yet: its writer makes it")
-    for statement in (_LAYOUT if not tables else ()) + _SETTINGS:
+    wal_settings = (
+        f"PRAGMA wal_autocheckpoint = {max_wal_bytes // 2 // PAGE_BYTES}",
+        f"PRAGMA journal_size_limit = {max_wal_bytes // 2}",
+    )
+    for statement in (_LAYOUT if not tables else ()) + _SETTINGS + wal_settings:
         connection.execute(statement).fetchall()
     if not tables:
         connection.executescript(
@@ -168,8 +171,16 @@ class Link:
     Not safe for several threads by itself: `write` serialises those that share a path, `read` needs one thread a link.
     """
 
-    def __init__(self, path: str, connect: Callable[[], sqlite3.Connection], *, create: bool = False) -> None:
+    def __init__(
+        self,
+        path: str,
+        connect: Callable[[], sqlite3.Connection],
+        *,
+        max_wal_bytes: int = MAX_WAL_BYTES,
+        create: bool = False,
+    ) -> None:
         self.path = path
+        self._max_wal_bytes = max_wal_bytes
         self.shared = shared_log(path)
         self._connect = connect
         self._create = create
@@ -235,7 +246,7 @@ class Link:
         if self._connection is None:
             connection = self._connect()
             try:
-                _prepare(connection, self.path, self._create)
+                _prepare(connection, self.path, self._max_wal_bytes, create=self._create)
             except BaseException:
                 connection.close()
                 raise

@@ -1,6 +1,13 @@
 -- The embedded log. Bodies are apart from what describes them, so that planning a read, the audit and retention
 -- never touch a 64 KiB page of payload for a 60-byte row.
 
+-- Offsets start at 0 in every new file, so tokens and ledger rows name the log that they are about.
+CREATE TABLE identity (
+    log_id TEXT NOT NULL
+);
+
+INSERT INTO identity (log_id) VALUES (lower(hex(randomblob(8))));
+
 CREATE TABLE bodies (
     id    INTEGER PRIMARY KEY,
     value BLOB NOT NULL

@@ -1,0 +1,120 @@
+"""The exactly-once protocol: freeze, insert with tokens, commit.
+
+A batch is the records [first, last] of one partition. Its range is frozen where the offsets live before its first insert;
+every insert carries a token made of log, topic, partition, range and table; the offset moves after the last of them. After
+any crash the frozen range is read again, decodes to the same blocks, and the store drops what it has, views included.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Sequence
+
+from processors import native
+from processors.arena import Arena
+from processors.counting import ledger_rows
+from processors.decode import Decoded, decode
+from processors.insert import StoreInserter
+from processors.settings import BatchSettings
+from schemas.columns import BY_NAME
+from schemas.errors import SluicewayError
+from schemas.log import DeadLetter, LogReader, OffsetRange, Record
+from schemas.signals import Signal
+from schemas.telemetry import batch_span, counter, histogram
+
+_log = logging.getLogger(__name__)
+
+
+class FloodError(SluicewayError):
+    """Most of a stretch of records is bad: the consumer stops and leaves them in the log."""
+
+
+class BatchWriter:
+    """Writes the batches of one signal. Used by one thread; owns the working memory of its batches."""
+
+    def __init__(self, signal: Signal, reader: LogReader, store: StoreInserter, settings: BatchSettings) -> None:
+        self._signal = signal
+        self._reader = reader
+        self._store = store
+        self._settings = settings
+        self._arena = Arena()
+        self._recent: deque[bool] = deque(maxlen=settings.flood_records)
+        self._batches = counter("sluiceway_processor_batches_total")
+        self._items = counter("sluiceway_processor_items_total")
+        self._batch_items = histogram("sluiceway_processor_batch_items")
+        self._decode_s = histogram("sluiceway_processor_decode_duration_seconds")
+        self._batch_s = histogram("sluiceway_processor_batch_duration_seconds")
+        self._dead_letters = counter("sluiceway_processor_dead_letters_total")
+
+    def write(self, partition: int, records: Sequence[Record]) -> int:
+        """Make the batch durable in the store, exactly once, and commit it; returns its items.
+
+        `records` are all records of the range that is frozen, or is to be frozen, in order.
+
+        Raises:
+            StoreUnavailableError, LogUnavailableError: try the same range again later.
+            PermanentError: the store refuses the bytes: a table is not as our schema says.
+            FencedError: the partition belongs to another worker.
+            FloodError: too many bad records; nothing is committed.
+        """
+        started_s = time.monotonic()
+        offsets = OffsetRange(records[0].offset, records[-1].offset)
+        tenants = {record.tenant for record in records}
+        with batch_span(tenants, {"signal": self._signal.value, "first": offsets.first, "last": offsets.last}):
+            frozen = self._reader.progress(partition).frozen
+            if frozen is None:
+                frozen = self._reader.freeze(partition, offsets.last)
+            decoded = decode(self._signal, records, self._arena)
+            self._refuse_flood(len(records), decoded)
+            self._insert(partition, records, frozen, decoded)
+            letters = self._letters(records, decoded)
+            self._reader.commit(partition, letters)
+        self._count(decoded, len(letters), time.monotonic() - started_s)
+        return int(decoded.items.sum())
+
+    def _insert(self, partition: int, records: Sequence[Record], frozen: OffsetRange, decoded: Decoded) -> None:
+        log_id, topic = self._reader.log_id(), records[0].topic
+        batch = f"{log_id}:{topic}:{partition}:{frozen.first}:{frozen.last}"
+        for name, rows in decoded.tables.items():
+            table = BY_NAME[name]
+            started_s = time.monotonic()
+            body = native.encode(rows, table.columns, self._arena)
+            self._decode_s.record(time.monotonic() - started_s, {"signal": self._signal.value})
+            self._store.native(name, table.names, body, rows.num_rows, f"{batch}:{name}")
+        # Last, so that what the ledger says was stored is in its table.
+        rows_of_ledger = ledger_rows(self._signal, log_id, records, frozen, decoded)
+        self._store.rows("ledger", rows_of_ledger, f"{batch}:ledger")
+
+    def _letters(self, records: Sequence[Record], decoded: Decoded) -> list[DeadLetter]:
+        letters = []
+        for fault in decoded.faults:
+            record = records[fault.record]
+            message = f"{record.topic}/{record.partition}@{record.offset}: byte {fault.at}: {fault.rule}"
+            _log.error("dead letter %s", message)
+            letters.append(DeadLetter(record, "malformed", message, time.time_ns()))
+        return letters
+
+    def _refuse_flood(self, records: int, decoded: Decoded) -> None:
+        bad = len(decoded.faults)
+        self._recent.extend([False] * (records - bad) + [True] * bad)
+        recent_bad = sum(self._recent)
+        limit = self._settings
+        if bad and recent_bad >= limit.flood_min_bad and recent_bad > limit.flood_share * len(self._recent):
+            self._recent.clear()
+            raise FloodError(
+                f"{self._signal}: {recent_bad} of the last records are malformed (batch.flood_share {limit.flood_share}, "
+                f"batch.flood_min_bad {limit.flood_min_bad}); the first: byte {decoded.faults[0].at}: "
+                f"{decoded.faults[0].rule}. The consumer stops; the records stay in the log. Mend the sender and set "
+                "batch.flood_share to 1 for one start to put them among the dead letters.")
+
+    def _count(self, decoded: Decoded, letters: int, took_s: float) -> None:
+        labels = {"signal": self._signal.value}
+        items = int(decoded.items.sum())
+        self._batches.add(1, labels)
+        self._items.add(items, labels)
+        self._batch_items.record(items, labels)
+        self._batch_s.record(took_s, labels)
+        if letters:
+            self._dead_letters.add(letters, {**labels, "reason": "malformed"})

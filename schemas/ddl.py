@@ -1,0 +1,111 @@
+"""Every object of our database as SQL, in creation order: base tables from schemas.columns, the rest from `tables/*.sql`.
+
+The choices of sort key, codecs, indexes and part formats are measured: docs/decisions/0002-table-layout.md.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from importlib import resources
+
+from schemas.columns import TABLES, Table
+from schemas.settings import RetentionSettings
+from schemas.signals import Signal
+
+VERSION = 1
+# Tokens remembered by each table. One batch per topic is under way at a time, so a handful would do; the rest is for an
+# operator who replays by hand.
+DEDUPLICATION_WINDOW = 1000
+
+# An acknowledged insert survives a power cut; measured to cost nothing at this block size.
+_COMMON = (f"non_replicated_deduplication_window = {DEDUPLICATION_WINDOW}, fsync_after_insert = 1, "
+           "fsync_part_directory = 1")
+_PARTS = ("ttl_only_drop_parts = 1, min_bytes_for_wide_part = 0, min_rows_for_wide_part = 0, min_level_for_wide_part = 1, "
+          "auto_statistics_types = ''")
+# What a table may keep past its retention before its parts go: parts are dropped whole.
+GRACE_DAYS = 1
+
+_INDEXES = {
+    Signal.TRACES: ("INDEX idx_trace_id TraceId TYPE bloom_filter(0.001) GRANULARITY 1",),
+    Signal.LOGS: ("INDEX idx_trace_id TraceId TYPE bloom_filter(0.001) GRANULARITY 1",),
+    Signal.METRICS: (),
+}
+_SORT = {
+    Signal.TRACES: "(toStartOfFiveMinutes(Timestamp), ServiceName)",
+    Signal.LOGS: "(toStartOfFiveMinutes(Timestamp), ServiceName)",
+    Signal.METRICS: "(toStartOfHour(TimeUnix), ServiceName, MetricName)",
+}
+# Columns that the exporter materializes from resource attributes; aliases cost nothing on insert.
+_KUBERNETES = ("k8s.cluster.name", "k8s.container.name", "k8s.deployment.name", "k8s.namespace.name", "k8s.node.name",
+               "k8s.pod.name", "k8s.pod.uid", "deployment.environment.name")
+_FILES = ("otel_traces_trace_id_ts", "otel_traces_trace_id_ts_mv", "spans_1m", "spans_1m_mv", "logs_1m", "logs_1m_mv",
+          "otel_metrics_exp_histogram", "ledger", "schema_versions")
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """One table or view.
+
+    Attributes:
+        name: unqualified.
+        create: `CREATE ... IF NOT EXISTS`.
+        ttl: the TTL expression, '' for none.
+        query: a view's SELECT, '' for tables.
+        table: the base table that it renders, if any.
+    """
+
+    name: str
+    create: str
+    ttl: str = ""
+    query: str = ""
+    table: Table | None = None
+
+    @property
+    def checksum(self) -> str:
+        """Identifies the definition; kept as the object's comment."""
+        return hashlib.sha256(self.create.encode()).hexdigest()[:16]
+
+
+def retention_days(signal: Signal, retention: RetentionSettings) -> int:
+    """Days that a signal's base tables are kept at least."""
+    return {Signal.TRACES: retention.traces_days, Signal.LOGS: retention.logs_days,
+            Signal.METRICS: retention.metrics_days}[signal]
+
+
+def column_sql(name: str, type_name: str, codec: str) -> str:
+    """One column of a CREATE or ADD COLUMN."""
+    quoted = f"`{name}` {type_name}"
+    return f"{quoted} CODEC({codec})" if codec else quoted
+
+
+def _base_table(table: Table, database: str, retention: RetentionSettings) -> Definition:
+    lines = [column_sql(column.name, column.type, column.codec) for column in table.columns]
+    if table.signal is Signal.LOGS:
+        lines += [f"`__otel_materialized_{key}` LowCardinality(String) ALIAS ResourceAttributes['{key}']"
+                  for key in _KUBERNETES]
+    lines += _INDEXES[table.signal]
+    ttl = f"toDateTime({table.time}) + toIntervalDay({retention_days(table.signal, retention) + GRACE_DAYS})"
+    body = ",\n    ".join(lines)
+    create = (f"CREATE TABLE IF NOT EXISTS {database}.{table.name}\n(\n    {body}\n)\nENGINE = MergeTree\n"
+              f"PARTITION BY toDate({table.time})\nORDER BY {_SORT[table.signal]}\nTTL {ttl}\n"
+              f"SETTINGS {_COMMON}, {_PARTS}")
+    return Definition(table.name, create, ttl, "", table)
+
+
+def _from_file(name: str, database: str, retention: RetentionSettings) -> Definition:
+    text = resources.files("schemas").joinpath("tables", f"{name}.sql").read_text(encoding="utf-8").strip()
+    partitioned = "PARTITION BY" in text
+    create = text.format(
+        database=database, settings=f"{_COMMON}, {_PARTS}" if partitioned else _COMMON,
+        traces_ttl_days=retention.traces_days + GRACE_DAYS, rollups_ttl_days=retention.rollups_days + GRACE_DAYS)
+    _, _, rest = create.partition("\nTTL ")
+    ttl = rest.partition("\n")[0]
+    query = create.partition(" AS\n")[2] if " VIEW " in create.partition("\n")[0] else ""
+    return Definition(name, create, ttl, query)
+
+
+def definitions(database: str, retention: RetentionSettings) -> tuple[Definition, ...]:
+    """All objects, tables before the views that need them."""
+    return (*(_base_table(table, database, retention) for table in TABLES),
+            *(_from_file(name, database, retention) for name in _FILES))

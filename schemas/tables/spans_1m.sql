@@ -1,0 +1,20 @@
+CREATE TABLE IF NOT EXISTS {database}.spans_1m
+(
+    Time DateTime,
+    TenantId LowCardinality(String),
+    ServiceName LowCardinality(String),
+    SpanName LowCardinality(String),
+    SpanKind LowCardinality(String),
+    StatusCode LowCardinality(String),
+    ServiceVersion LowCardinality(String),
+    Environment LowCardinality(String),
+    Calls SimpleAggregateFunction(sum, UInt64),
+    Errors SimpleAggregateFunction(sum, UInt64),
+    DurationSum SimpleAggregateFunction(sum, UInt64),
+    DurationBuckets SimpleAggregateFunction(sumMap, Map(UInt16, UInt64))
+)
+ENGINE = AggregatingMergeTree
+PARTITION BY toDate(Time)
+ORDER BY (ServiceName, Time, TenantId, SpanName, SpanKind, StatusCode, ServiceVersion, Environment)
+TTL Time + toIntervalDay({rollups_ttl_days})
+SETTINGS {settings}

@@ -1,0 +1,16 @@
+CREATE MATERIALIZED VIEW IF NOT EXISTS {database}.spans_1m_mv TO {database}.spans_1m AS
+SELECT
+    toStartOfMinute(toDateTime(Timestamp)) AS Time,
+    TenantId,
+    ServiceName,
+    SpanName,
+    SpanKind,
+    StatusCode,
+    ServiceVersion,
+    Environment,
+    count() AS Calls,
+    countIf(StatusCode = 'Error') AS Errors,
+    sum(Duration) AS DurationSum,
+    sumMap(map(DurationBucket, toUInt64(1))) AS DurationBuckets
+FROM {database}.otel_traces
+GROUP BY Time, TenantId, ServiceName, SpanName, SpanKind, StatusCode, ServiceVersion, Environment
