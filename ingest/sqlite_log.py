@@ -20,15 +20,14 @@ from schemas.sqlite_log import (
     END_OFFSET,
     INSERT_BODY,
     INSERT_RECORD,
+    MAX_WAL_BYTES,
     NEXT_BODY,
-    WAL_HARD_BYTES,
-    WAL_SOFT_BYTES,
     Link,
     encode_headers,
-    file_bound,
     live_bytes,
     single,
     trim_oldest_stored,
+    wal_bound,
 )
 
 BUSY_TIMEOUT_S = 2.0
@@ -51,13 +50,15 @@ class SqliteLogWriter:
         ConfigurationError: another writer holds the log (names its process id), or `path` is another kind of file.
     """
 
-    def __init__(self, path: Path, settings: LogSettings, *, disk_reserve_bytes: int = WAL_HARD_BYTES) -> None:
+    def __init__(self, path: Path, settings: LogSettings, *, disk_reserve_bytes: int = MAX_WAL_BYTES) -> None:
         self._path = path.absolute()
         self._settings = settings
         self._reserve_bytes = disk_reserve_bytes
         self._lock_file: int | None = None
-        self._link = Link(os.path.realpath(path), self._connect, create=True)
-        self._checkpoint_link = Link(os.path.realpath(path), self._connect)
+        self._max_wal_bytes = wal_bound(settings.max_bytes)
+        real_path = os.path.realpath(path)
+        self._link = Link(real_path, self._connect, max_wal_bytes=self._max_wal_bytes, create=True)
+        self._checkpoint_link = Link(real_path, self._connect, max_wal_bytes=self._max_wal_bytes)
         self._append_lock = threading.Lock()
         self._wal_bytes = 0
         self._checkpoint_wanted = threading.Event()
@@ -87,7 +88,7 @@ class SqliteLogWriter:
             with self._link.write() as connection:
                 _insert(connection, entries)
             self._wal_bytes += needed_bytes
-            if self._wal_bytes >= WAL_SOFT_BYTES:
+            if self._wal_bytes >= self._max_wal_bytes // 4:
                 self._checkpoint_wanted.set()
         self._link.shared.announce({entry.topic for entry in entries})
 
@@ -158,7 +159,7 @@ class SqliteLogWriter:
 
     def _make_room(self, needed_bytes: int) -> None:
         """Delete stored records until `needed_bytes` fit below the bound."""
-        budget_bytes = file_bound(self._settings.max_bytes) - needed_bytes
+        budget_bytes = self._settings.max_bytes - self._max_wal_bytes - needed_bytes
         with self._link.bare() as connection:
             if live_bytes(connection) <= budget_bytes:
                 return
