@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -16,8 +17,10 @@ from clickhouse_connect.driver.httputil import get_pool_manager
 
 from dashboards import queries
 from schemas.errors import OverloadedError, StoreUnavailableError
+from schemas.telemetry import histogram
 
 Row = dict[str, Any]
+_query_duration = histogram("sluiceway_viewer_query_duration_seconds")
 
 
 class StoreReader:
@@ -66,6 +69,7 @@ class StoreReader:
         self._http.clear()
 
     def _ask(self, question: str, parameters: Row) -> list[Row]:
+        started = time.perf_counter()
         try:
             result = self._connected().query(
                 queries.read(question), parameters=parameters, settings={"max_execution_time": self._query_timeout_s}
@@ -76,6 +80,8 @@ class StoreReader:
                     f"the store refused {question}: {_first_line(error)}", retry_after_s=5
                 ) from error
             raise StoreUnavailableError(f"the store at {self._url.netloc} does not answer", retry_after_s=2) from error
+        finally:
+            _query_duration.record(time.perf_counter() - started, {"query": question})
         return list(result.named_results())
 
     def _connected(self) -> Client:

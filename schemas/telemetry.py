@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from opentelemetry.metrics import CallbackOptions, Counter, Histogram, Meter, Observation, UpDownCounter, get_meter
+from opentelemetry.metrics import CallbackOptions, Counter, Histogram, Meter, Observation, get_meter
 from opentelemetry.trace import INVALID_SPAN, Span, SpanKind, Tracer, get_tracer
 
 from schemas.errors import ConfigurationError
@@ -28,7 +28,6 @@ class Kind(enum.StrEnum):
     """Which OpenTelemetry instrument records a metric."""
 
     COUNTER = "counter"
-    UP_DOWN_COUNTER = "up-down counter"
     HISTOGRAM = "histogram"
     OBSERVED_COUNTER = "observed counter"
     OBSERVED_GAUGE = "observed gauge"
@@ -305,12 +304,6 @@ def counter(name: str, meter: Meter | None = None) -> Counter:
     """A counter of the catalogue."""
     entry = spec(name, Kind.COUNTER)
     return (meter or own_meter()).create_counter(entry.name, entry.unit, entry.meaning)
-
-
-def up_down_counter(name: str, meter: Meter | None = None) -> UpDownCounter:
-    """An up-down counter of the catalogue: what is under way now."""
-    entry = spec(name, Kind.UP_DOWN_COUNTER)
-    return (meter or own_meter()).create_up_down_counter(entry.name, entry.unit, entry.meaning)
 
 
 def histogram(name: str, meter: Meter | None = None) -> Histogram:
