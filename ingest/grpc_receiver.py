@@ -29,6 +29,7 @@ from schemas.telemetry import histogram
 _log = logging.getLogger(__name__)
 _TRANSPORT = "grpc"
 _duration = histogram("sluiceway_ingest_request_duration_seconds")
+_REFUSABLE_STREAMS = 1024
 _STATUS_DETAILS = "grpc-status-details-bin"
 _SERVICES = tuple(names.grpc_service for names in NAMES.values())
 
@@ -164,8 +165,8 @@ def _options(settings: IngestSettings) -> list[tuple[str, int]]:
     return [
         # The core bounds by this both what travels and what it decompresses to.
         ("grpc.max_receive_message_length", settings.max_decompressed_bytes),
-        # Further calls of one client wait on its side.
-        ("grpc.max_concurrent_streams", settings.max_concurrent_requests),
+        # Above what we admit, so that a client hears a refusal with its hint instead of waiting on its own side.
+        ("grpc.max_concurrent_streams", settings.max_concurrent_requests + _REFUSABLE_STREAMS),
         # Two pipelines on one port would each get a part of the calls.
         ("grpc.so_reuseport", 0),
         ("grpc.keepalive_time_ms", 60_000),

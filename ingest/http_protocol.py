@@ -7,8 +7,10 @@ header, since the parser itself bounds neither.
 from __future__ import annotations
 
 import asyncio
+import sys
 from typing import Any
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from ingest.settings import IngestSettings
@@ -37,6 +39,8 @@ class _BoundedProtocol(HttpToolsProtocol):
         self._body_bytes = 0
         self._unread_bytes = 0
         self._deadline: asyncio.TimerHandle | None = None
+        self._fed = b""
+        self._resuming = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -56,6 +60,7 @@ class _BoundedProtocol(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         self._framing_bytes += len(data)
+        self._fed = data
         super().data_received(data)
         if self.transport.is_closing():
             return
@@ -65,7 +70,47 @@ class _BoundedProtocol(HttpToolsProtocol):
         elif self._in_head and self._framing_bytes and self._deadline is None:
             self._close_after(self.bounds.header_timeout_s)
 
+    def _unsupported_upgrade_warning(self) -> None:
+        """Serve a request that asks for an upgrade as if it had not, which RFC 9110, 7.8 lets a server do.
+
+        The parser skips the body of such a request, so it would look empty and be acknowledged; Java's HTTP client asks
+        for h2c with its first POST. uvicorn calls this where the parser stops: a new parser goes on with the body.
+        """
+        stopped = sys.exc_info()[1]
+        rest = self._fed[stopped.args[0] :] if isinstance(stopped, httptools.HttpParserUpgrade) else b""
+        framing = b"".join(
+            name + b": " + value + b"\r\n"
+            for name, value in self.headers
+            if name in (b"content-length", b"transfer-encoding")
+        )
+        self.parser = httptools.HttpRequestParser(self)
+        self.cycle.more_body = True
+        self.cycle.message_event.clear()
+        self._in_head = False
+        self._resuming = True
+        try:
+            self.parser.feed_data(b"POST / HTTP/1.1\r\nHost: resumed\r\n" + framing + b"\r\n")
+            self._resuming = False
+            self.parser.feed_data(rest)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            self._resuming = False
+            self.send_400_response("Invalid HTTP request received.")
+
+    def on_message_begin(self) -> None:
+        if not self._resuming:
+            super().on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        if not self._resuming:
+            super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if not self._resuming:
+            super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
+        if self._resuming:
+            return
         self._disarm()
         self._in_head = False
         self._body_bytes = self._unread_bytes = 0

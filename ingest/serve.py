@@ -44,7 +44,7 @@ class Readiness:
 
 
 class Receivers:
-    """The gRPC and the HTTP receiver over one log. `start` and `stop` are called once, in this order."""
+    """The gRPC and the HTTP receiver over one log. `start` is called once; `stop` may be called again."""
 
     def __init__(
         self,
@@ -74,6 +74,7 @@ class Receivers:
         self._grpc = GrpcReceiver(reception, self._admission, self._tally, settings)
         self._http = HttpReceiver(reception, self._admission, self._tally, settings)
         self._accepting = False
+        self._warm_up: threading.Thread | None = None
         self.grpc_port = 0
         self.http_port = 0
 
@@ -91,10 +92,11 @@ class Receivers:
             raise
         self._accepting = True
         if not is_compiled():
-            threading.Thread(target=warm_up, name="ingest-warm-up", daemon=True).start()
+            self._warm_up = threading.Thread(target=warm_up, name="ingest-warm-up", daemon=True)
+            self._warm_up.start()
 
     def stop(self) -> None:
-        """Refuse what is new, answer what is under way, append what is queued; bounded by `drain_timeout_s` each."""
+        """Refuse what is new, answer what is under way, append what is queued; `drain_timeout_s` bounds all but the last."""
         self._accepting = False
         self._admission.close()
         grpc_stopped = self._grpc.begin_stop(self._settings.drain_timeout_s)
@@ -103,11 +105,19 @@ class Receivers:
         self._http.close()
         self._grpc.close()
         self._appender.close()
+        if self._warm_up is not None:
+            # An interpreter that ends under a compiler's thread may crash.
+            self._warm_up.join(self._settings.drain_timeout_s)
 
     @property
     def readiness(self) -> Readiness:
         """The state now."""
         return Readiness(self._accepting, self._appender.failure, is_compiled())
+
+    @property
+    def appender(self) -> Appender:
+        """The writing side behind both, for what the program says about itself."""
+        return self._appender
 
     @property
     def tally(self) -> Tally:

@@ -1,0 +1,236 @@
+"""Raw bytes on the HTTP port: what is no HTTP, what is slow, what never ends; answered or closed, never stuck."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from schemas.signals import Signal
+from tests.receivers_under_test import PROTOBUF, Served, sample, serving
+
+HEAD = b"POST /v1/logs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-protobuf\r\n"
+CLOSE = b"Connection: close\r\n"
+BOUNDS = {"header_timeout_s": 0.5, "body_timeout_s": 0.5, "idle_timeout_s": 1.0, "max_body_bytes": 64 * 1024}
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[Served]:
+    with serving(**BOUNDS) as running:
+        yield running
+
+
+def _codes(answer: bytes) -> list[int]:
+    """The status codes of all responses in `answer`."""
+    return [int(part[:3]) for part in answer.split(b"HTTP/1.1 ")[1:]]
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400),  # a TLS client
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400),  # a gRPC client
+        (b"GARBAGE\r\n\r\n", 400),
+        (b"POST /v1/logs HTTP/9.9\r\n\r\n", 400),
+        (HEAD + b"Content-Length: -1\r\n\r\n", 400),
+        (HEAD + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\n", 400),
+        (HEAD + b"Content-Length: 99999999999999999999999\r\n\r\n", 400),
+        (HEAD + b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
+        (HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n", 400),
+        (HEAD + b"Transfer-Encoding: chunked\r\n\r\nffffffffffffffffff\r\n", 400),
+        (HEAD + b"X-Null: a\x00b\r\n\r\n", 400),
+        (b"POST http://[ HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+        (b"POST /\xff\xfe HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+        (HEAD + b"X-Long: " + b"a" * 200_000, 431),
+        (HEAD + b"X-A: b\r\n" * 20_000, 431),
+        (b"POST /" + b"a" * 200_000, 431),
+    ],
+)
+def test_bytes_that_are_no_request_are_refused_and_the_connection_is_closed(
+    served: Served, data: bytes, code: int
+) -> None:
+    assert _codes(served.send_raw(data)) == [code]
+
+
+def test_a_length_over_the_bound_is_refused_before_the_body_is_sent(served: Served) -> None:
+    with socket.create_connection(("127.0.0.1", served.receivers.http_port), timeout=20) as connection:
+        connection.sendall(HEAD + b"Content-Length: 1000000000000\r\n\r\n")
+        assert _codes(connection.recv(65536)) == [413]
+
+
+def test_a_client_that_expects_100_is_told_to_go_on(served: Served) -> None:
+    body = sample(Signal.LOGS)
+    with socket.create_connection(("127.0.0.1", served.receivers.http_port), timeout=20) as connection:
+        connection.sendall(HEAD + CLOSE + b"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n" % len(body))
+        assert _codes(connection.recv(65536)) == [100]
+        connection.sendall(body)
+        assert _codes(connection.recv(65536)) == [200]
+
+
+def test_a_client_that_expects_100_for_what_will_be_refused_is_refused_at_once(served: Served) -> None:
+    answer = served.send_raw(HEAD + b"Expect: 100-continue\r\nContent-Length: 9999999\r\n\r\n")
+    assert _codes(answer) == [413]
+    assert b"connection: close" in answer
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"POST /v1/lo",
+        HEAD,
+        HEAD + b"X-Slow: ",
+    ],
+)
+def test_a_head_that_does_not_end_is_closed_after_its_time(served: Served, data: bytes) -> None:
+    assert served.send_raw(data) == b""
+
+
+@pytest.mark.parametrize(
+    "framing", [b"Content-Length: 100\r\n\r\nabc", b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n"]
+)
+def test_a_body_that_does_not_end_is_pushed_back_after_its_time_and_then_closed(served: Served, framing: bytes) -> None:
+    answer = served.send_raw(HEAD + framing)
+    assert _codes(answer) == [503]
+    assert b"retry-after: 1" in answer
+    assert b"body_timeout_s" in answer
+
+
+@pytest.mark.parametrize(
+    "framing", [b"Content-Length: 100\r\n\r\nabc", b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n"]
+)
+def test_a_body_that_is_cut_off_appends_nothing_and_frees_its_place(served: Served, framing: bytes) -> None:
+    before = len(served.log.entries)
+    served.send_raw(HEAD + framing, end=True)
+    admission = served.receivers.tally.admission
+    deadline = time.monotonic() + 10
+    while admission.requests and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert (admission.requests, admission.in_flight_bytes, len(served.log.entries)) == (0, 0, before)
+
+
+def test_a_chunked_body_over_the_bound_is_refused_and_an_endless_one_is_cut(served: Served) -> None:
+    chunk = b"2000\r\n" + b"x" * 0x2000 + b"\r\n"
+    with socket.create_connection(("127.0.0.1", served.receivers.http_port), timeout=20) as connection:
+        connection.sendall(HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + chunk * 9)
+        assert _codes(connection.recv(65536)) == [413]
+        with pytest.raises(OSError, match=r"reset|Broken pipe"):
+            for _ in range(10_000):
+                connection.sendall(chunk)
+
+
+@pytest.mark.parametrize(
+    "endless",
+    [
+        b"1;" + b"e" * 8000,  # a chunk extension
+        b"0\r\n" + b"X-Trailer: a\r\n" * 8000,
+        b"0\r\nX-Trailer: " + b"a" * 8000,
+    ],
+)
+def test_endless_chunk_framing_and_trailers_are_refused(served: Served, endless: bytes) -> None:
+    filler = b"e" * 65536
+    with socket.create_connection(("127.0.0.1", served.receivers.http_port), timeout=20) as connection:
+        connection.sendall(HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + endless)
+        sent = 0
+        try:
+            while sent < 64 * 1024 * 1024:
+                sent += connection.send(filler)
+        except OSError:
+            pass
+    assert sent < 64 * 1024 * 1024
+
+
+def test_one_byte_chunks_are_honest_traffic(served: Served) -> None:
+    body = sample(Signal.LOGS)
+    assert served.post(Signal.LOGS, iter([bytes([byte]) for byte in body])).status == 200
+    assert served.log.entries[-1].value == body
+
+
+def test_pipelined_requests_are_answered_in_order(served: Served) -> None:
+    good = HEAD + b"Content-Length: 0\r\n\r\n"
+    bad = HEAD + b"Content-Length: 2\r\n\r\n\x0a\xff"
+    last = HEAD + CLOSE + b"Content-Length: 0\r\n\r\n"
+    assert _codes(served.send_raw(good + bad + good + last)) == [200, 400, 200, 200]
+
+
+def test_a_connection_serves_many_requests_of_any_size(served: Served) -> None:
+    body = sample(Signal.LOGS)
+    large = body * (60_000 // len(body))
+    framed = b"".join(HEAD + b"Content-Length: %d\r\n\r\n" % len(part) + part for part in (body, large, body, large))
+    assert _codes(served.send_raw(framed + HEAD + CLOSE + b"Content-Length: 0\r\n\r\n")) == [200] * 5
+
+
+UPGRADE = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAAAAIAAAAB\r\n"
+
+
+def _framed(body: bytes, framing: str) -> bytes:
+    if framing == "length":
+        return b"Content-Length: %d\r\n\r\n" % len(body) + body
+    return b"Transfer-Encoding: chunked\r\n\r\n%x\r\n" % len(body) + body + b"\r\n0\r\n\r\n"
+
+
+@pytest.mark.parametrize("framing", ["length", "chunked"])
+@pytest.mark.parametrize("pause_at", [0, 1, 100])
+def test_a_request_that_asks_for_http2_is_served_whole_and_so_is_the_next(
+    served: Served, framing: str, pause_at: int
+) -> None:
+    bodies = [sample(Signal.LOGS, seed) for seed in (21, 22)]
+    first = HEAD + UPGRADE + _framed(bodies[0], framing)
+    cut = len(first) - pause_at
+    with socket.create_connection(("127.0.0.1", served.receivers.http_port), timeout=20) as connection:
+        connection.sendall(first[:cut])
+        time.sleep(0.1)
+        connection.sendall(first[cut:])
+        assert _codes(connection.recv(65536)) == [200]
+        assert served.log.entries[-1].value == bodies[0]
+        connection.sendall(HEAD + CLOSE + _framed(bodies[1], framing))
+        assert _codes(connection.recv(65536)) == [200]
+        assert served.log.entries[-1].value == bodies[1]
+
+
+def test_a_request_that_asks_for_an_upgrade_and_breaks_off_is_not_acknowledged(served: Served) -> None:
+    before = len(served.log.entries)
+    answer = served.send_raw(HEAD + UPGRADE + b"Content-Length: 100\r\n\r\nabc")
+    assert _codes(answer) == [503]
+    assert len(served.log.entries) == before
+
+
+@pytest.mark.parametrize(
+    "head", [b"CONNECT localhost:4318 HTTP/1.1\r\nHost: x\r\n\r\n", b"GET / HTTP/1.1\r\n" + UPGRADE + b"\r\n"]
+)
+def test_tunnels_and_upgrades_elsewhere_are_refused(served: Served, head: bytes) -> None:
+    assert _codes(served.send_raw(head))[0] in (400, 404, 405)
+
+
+def test_an_idle_connection_is_closed_after_its_time(served: Served) -> None:
+    assert _codes(served.send_raw(HEAD + b"Content-Length: 0\r\n\r\n")) == [200]
+
+
+def test_connections_over_the_bound_are_refused_with_a_hint_and_the_others_go_on() -> None:
+    with serving(max_connections=2) as served:
+        address = ("127.0.0.1", served.receivers.http_port)
+        held = [socket.create_connection(address, timeout=20) for _ in range(2)]
+        try:
+            for connection in held:
+                connection.sendall(HEAD)
+            time.sleep(0.2)
+            answer = served.send_raw(b"")
+            assert _codes(answer) == [503]
+            assert b"Retry-After: 1" in answer
+            held[0].sendall(b"Content-Length: 0\r\n\r\n")
+            assert _codes(held[0].recv(65536)) == [200]
+        finally:
+            for connection in held:
+                connection.close()
+
+
+def test_clients_that_reset_in_the_middle_leave_the_receiver_serving(served: Served) -> None:
+    for data in (b"", HEAD, HEAD + b"Content-Length: 99\r\n\r\nx", HEAD + b"Content-Length: 0\r\n\r\n") * 10:
+        connection = socket.create_connection(("127.0.0.1", served.receivers.http_port), timeout=20)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection.sendall(data)
+        connection.close()
+    assert served.post(Signal.LOGS, sample(Signal.LOGS), PROTOBUF).status == 200
