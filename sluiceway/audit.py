@@ -27,7 +27,12 @@ ROLLUPS: Mapping[str, tuple[str, str]] = {"spans_1m": ("otel_traces", "Calls"), 
 
 @dataclass(frozen=True, slots=True)
 class LedgerSum:
-    """Ledger rows summed. `committed`: their batches lie before the `next_offset` of the snapshot that they go with."""
+    """Ledger rows summed.
+
+    Attributes:
+        committed: their batches lie before the `next_offset` of the snapshot that they go with.
+        elsewhere: they are about another log, which this store was filled from before.
+    """
 
     topic: str
     tenant: str
@@ -39,6 +44,7 @@ class LedgerSum:
     rejected: int = 0
     sampled_out: int = 0
     dead_lettered: int = 0
+    elsewhere: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +53,7 @@ class StoreReading:
 
     Attributes:
         ledger: sums of the ledger.
-        newest_batch: the highest FirstOffset in the ledger by (topic, partition).
+        newest_batch: the highest FirstOffset of this log in the ledger by (topic, partition).
         rows: rows of a base table by (table, tenant, event day in UTC).
         rollups: what a rollup counted by (rollup, tenant, event day in UTC).
         today: the store's own date in UTC.
@@ -108,11 +114,6 @@ class Report:
     def verdict(self) -> Verdict:
         verdicts = {line.verdict for line in self.lines}
         return next((v for v in (Verdict.IMBALANCED, Verdict.MOVING) if v in verdicts), Verdict.BALANCED)
-
-    @property
-    def in_flight(self) -> int:
-        """Items that the log holds and the store had not committed."""
-        return sum(line.in_flight for line in self.lines)
 
 
 def settled_topics(before: LogSnapshot, store: StoreReading, after: LogSnapshot) -> set[str]:
@@ -195,7 +196,7 @@ def _log_lines(before: LogSnapshot, store: StoreReading) -> Iterable[Line]:
     appended, in_flight = _appended(before), _in_flight(before)
     received: dict[tuple[str, str], int] = defaultdict(int)
     for row in store.ledger:
-        if row.committed:
+        if row.committed and not row.elsewhere:
             received[row.topic, row.tenant] += row.received
     for topic, tenant in {**appended, **in_flight, **received}:
         key = topic, tenant

@@ -17,9 +17,12 @@ from sluiceway.audit import BASE_TABLES, ROLLUPS, LedgerSum, Report, StoreReadin
 _PAUSE_S = 0.05
 
 _LEDGER = """
-SELECT Topic, Partition, TenantId, TableName, Day, FirstOffset < {committed} AS Committed, sum(Received), sum(Stored),
-    sum(Rejected), sum(SampledOut), sum(DeadLettered), max(FirstOffset)
-FROM ledger GROUP BY Topic, Partition, TenantId, TableName, Day, Committed"""
+SELECT Topic, Partition, TenantId, TableName, Day, LogId != {{log:String}} AS Elsewhere,
+    Elsewhere OR FirstOffset < {next_offset} AS Committed, max(FirstOffset),
+    sum(Received), sum(Stored), sum(Rejected), sum(SampledOut), sum(DeadLettered)
+FROM ledger GROUP BY Topic, Partition, TenantId, TableName, Day, Elsewhere, Committed"""
+
+_COUNTS = ("received", "stored", "rejected", "sampled_out", "dead_lettered")
 
 
 def read_until_still(
@@ -67,18 +70,20 @@ def read_store(client: Client, before: LogSnapshot) -> StoreReading:
 
 
 def _read_ledger(client: Client, before: LogSnapshot) -> tuple[list[LedgerSum], dict[tuple[str, int], int]]:
-    parameters: dict[str, Any] = {}
+    parameters: dict[str, Any] = {"log": before.log_id}
     cases = []
     for n, ((topic, partition), progress) in enumerate(before.progress.items()):
         cases += [f"Topic = {{t{n}:String}} AND Partition = {{p{n}:UInt32}}", f"{{n{n}:UInt64}}"]
         parameters |= {f"t{n}": topic, f"p{n}": partition, f"n{n}": progress.next_offset}
-    committed = f"multiIf({', '.join(cases)}, 0)" if cases else "0"
+    next_offset = f"multiIf({', '.join(cases)}, 0)" if cases else "0"
     sums: list[LedgerSum] = []
     newest: dict[tuple[str, int], int] = {}
-    for row in _rows(client, _LEDGER.format(committed=committed), parameters):
-        topic, partition, tenant, table, day, is_committed, *counts, first = row
-        sums.append(LedgerSum(topic, tenant, table, day, bool(is_committed), *counts))
-        newest[topic, partition] = max(first, newest.get((topic, partition), -1))
+    for row in _rows(client, _LEDGER.format(next_offset=next_offset), parameters):
+        topic, partition, tenant, table, day, elsewhere, committed, first, *counts = row
+        of_counts = dict(zip(_COUNTS, counts, strict=True))
+        sums.append(LedgerSum(topic, tenant, table, day, bool(committed), elsewhere=bool(elsewhere), **of_counts))
+        if not elsewhere:
+            newest[topic, partition] = max(first, newest.get((topic, partition), -1))
     return sums, newest
 
 

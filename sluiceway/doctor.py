@@ -6,7 +6,7 @@ Looks only: nothing is started, written or repaired.
 from __future__ import annotations
 
 import enum
-import http.client
+import errno
 import os
 import platform
 import re
@@ -20,10 +20,11 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from schemas.errors import LogUnavailableError, StoreUnavailableError
+from schemas.errors import SluicewayError, StoreUnavailableError
 from schemas.settings import GIB, MIB
-from sluiceway.commands.options import log_path
+from sluiceway.commands.options import log_path, store_path
 from sluiceway.config import Config
+from sluiceway.embedded.folder import StoreFolder
 
 # Beside the store's own bound: Sluiceway resident under full load, from the project's memory bound of 1.2 GB for both.
 _OWN_MEMORY_BYTES = 500 * MIB
@@ -177,14 +178,14 @@ def ports(config: Config) -> Iterator[Finding]:
         wanted.append(("viewer port", config.viewer.host, config.viewer.port, "viewer.port"))
     if config.store.native_port:
         wanted.append(("native port", config.store.host, config.store.native_port, "store.native_port"))
-    running = ours(config)
+    pid = running_pid(config)
     for subject, host, port, setting in wanted:
         seen = f"{host}:{port}"
         problem = None if port == 0 else _refusal_to_bind(host, port)
         if problem is None:
             yield Finding(Status.OK, subject, f"{seen} is free")
-        elif problem == "in use" and running:
-            yield Finding(Status.OK, subject, f"{seen} is held while a Sluiceway runs here")
+        elif problem == "in use" and pid:
+            yield Finding(Status.OK, subject, f"{seen} is in use while a Sluiceway runs here (pid {pid})")
         else:
             yield Finding(Status.FAIL, subject, f"{seen}: {problem}", f"stop what listens there, or set {setting}")
 
@@ -197,22 +198,20 @@ def _refusal_to_bind(host: str, port: int) -> str | None:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
     except OSError as error:
-        return "in use" if error.errno == 98 else error.strerror or str(error)
+        return "in use" if error.errno == errno.EADDRINUSE else error.strerror or str(error)
     return None
 
 
-def ours(config: Config) -> bool:
-    """Whether a Sluiceway answers on the HTTP receiver's port."""
-    connection = http.client.HTTPConnection(
-        config.ingest.http_host, config.ingest.http_port, timeout=_CONNECT_TIMEOUT_S
-    )
+def running_pid(config: Config) -> int | None:
+    """The process that uses the data folder now. Takes no lock: looking must not refuse a start at the same moment."""
     try:
-        connection.request("GET", "/healthz")
-        return connection.getresponse().status == 200
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
+        pid = int(StoreFolder(store_path(config)).lock.read_text())
+        os.kill(pid, 0)
+        command = Path(f"/proc/{pid}/cmdline")
+        # The kernel gives a dead process's number to another program in time.
+        return pid if not command.exists() or b"sluiceway" in command.read_bytes() else None
+    except (OSError, ValueError):
+        return None
 
 
 def store(config: Config) -> Iterator[Finding]:
@@ -236,7 +235,7 @@ def store(config: Config) -> Iterator[Finding]:
                 seen = f"the newest batch is {ahead:.0f} s ahead of now: the clock was set back"
                 yield Finding(Status.WARN, "store clock", seen, "synchronise it with NTP; nothing is lost")
     except StoreUnavailableError as error:
-        if ours(config):
+        if running_pid(config):
             advice = "wait while it starts or restarts; ingest goes on acking into the log meanwhile"
             yield Finding(Status.WARN, "store", str(error), advice)
         else:
@@ -256,7 +255,7 @@ def log(config: Config) -> Finding:
             snapshot, size = inspector.snapshot(), inspector.size_bytes()
         finally:
             inspector.close()
-    except (LogUnavailableError, OSError) as error:
+    except (SluicewayError, OSError) as error:
         return Finding(Status.FAIL, "log", str(error), f"check owner and disk of {path.parent}; delete nothing there")
     lag, waiting = sum(snapshot.in_flight_items.values()), sum(snapshot.dead_letters.values())
     seen = f"{size / MIB:.0f} of {config.log.max_bytes / MIB:.0f} MiB, {lag} items in flight, {waiting} dead letters"

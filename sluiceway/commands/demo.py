@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from schemas.errors import LogUnavailableError, SluicewayError, StoreUnavailableError
+from schemas.telemetry import SELF_TENANT
 from sluiceway.commands.options import ConfigFile, DataDir, loaded
 from sluiceway.config import Config
 
@@ -45,10 +47,10 @@ def demo(
     Example: `sluiceway demo --seconds 60`
     """
     config = loaded(config_file, data_dir).config
-    from sluiceway.doctor import ours  # noqa: PLC0415
+    from sluiceway.doctor import running_pid  # noqa: PLC0415
 
-    if ours(config):
-        typer.echo("a Sluiceway runs here already: sending to it")
+    if pid := running_pid(config):
+        typer.echo(f"a Sluiceway runs here already (pid {pid}): sending to it")
         code = _traffic_and_audit(config, seconds, rate)
     else:
         with _pipeline(config, config_file, data_dir):
@@ -59,15 +61,13 @@ def demo(
 @contextmanager
 def _pipeline(config: Config, config_file: Path | None, data_dir: Path | None) -> Iterator[None]:
     """`sluiceway up` as a child, in a session of its own: Ctrl-C ends the traffic first and the pipeline after it."""
-    from sluiceway.doctor import ours  # noqa: PLC0415
-
     command = [sys.executable, "-m", "sluiceway", "up", "--exit-with-parent"]
     command += ["--config", str(config_file)] if config_file else []
     command += ["--data-dir", str(data_dir)] if data_dir else []
     with subprocess.Popen(command, start_new_session=True, stdin=subprocess.DEVNULL) as child:
         try:
             deadline = time.monotonic() + _START_TIMEOUT_S
-            while not ours(config):
+            while not _listens(config):
                 if child.poll() is not None:
                     raise SluicewayError(f"the pipeline ended with exit code {child.returncode} while it started")
                 if time.monotonic() > deadline:
@@ -80,6 +80,16 @@ def _pipeline(config: Config, config_file: Path | None, data_dir: Path | None) -
                 child.wait(_STOP_TIMEOUT_S)
             except subprocess.TimeoutExpired:
                 child.kill()
+
+
+def _listens(config: Config) -> bool:
+    ingest = config.ingest
+    for address in ((ingest.grpc_host, ingest.grpc_port), (ingest.http_host, ingest.http_port)):
+        try:
+            socket.create_connection(address, timeout=1).close()
+        except OSError:
+            return False
+    return True
 
 
 def _traffic_and_audit(config: Config, seconds: float | None, rate: float) -> int:
@@ -112,9 +122,14 @@ def _audited(config: Config) -> AuditReport:
             if time.monotonic() >= deadline:
                 raise
         else:
-            if report.verdict is Verdict.IMBALANCED or not report.in_flight or time.monotonic() >= deadline:
+            if report.verdict is Verdict.IMBALANCED or not _in_flight(report) or time.monotonic() >= deadline:
                 return report
         time.sleep(_POLL_S)
+
+
+def _in_flight(report: AuditReport) -> int:
+    """Items of others than ourselves: our own telemetry keeps coming."""
+    return sum(line.in_flight for line in report.lines if line.tenant != SELF_TENANT)
 
 
 class _Printer:

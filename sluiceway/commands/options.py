@@ -29,6 +29,11 @@ def loaded(config_file: Path | None, data_dir: Path | None = None) -> Loaded:
     return load(config_file, overrides)
 
 
+def store_path(config: Config) -> Path:
+    """The folder of the embedded store."""
+    return config.data_dir / "store"
+
+
 def log_path(config: Config) -> Path:
     """The file of the embedded log."""
     return config.log.path or config.data_dir / "log" / "log.sqlite"

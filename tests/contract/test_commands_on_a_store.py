@@ -47,8 +47,8 @@ class Installation:
             f"SELECT now64(9), '{tenant}', 'cart' FROM numbers({rows})"
         )
 
-    def book(self, first: int, last: int, *, stored: int, dead: int = 0, tenant: str = "shop") -> None:
-        position = f"now64(3), '{tenant}', 'logs', '{TOPIC}', 0, {first}, {last}"
+    def book(self, log: str, first: int, last: int, *, stored: int, dead: int = 0, tenant: str = "shop") -> None:
+        position = f"now64(3), '{tenant}', '{log}', 'logs', '{TOPIC}', 0, {first}, {last}"
         self.writer.command(
             f"INSERT INTO ledger VALUES ({position}, 'otel_logs', toDate(now(), 'UTC'), 0, {stored}, 0, 0, 0), "
             f"({position}, '', toDate(now(), 'UTC'), {stored + dead}, 0, 0, 0, {dead})"
@@ -118,7 +118,7 @@ def test_query_prints_a_table(installation: Installation, capsys: pytest.Capture
     assert run("query", "SELECT 'cart' AS ServiceName, 42 AS n, NULL AS x;") == 0
     assert [line.split() for line in capsys.readouterr().out.splitlines()] == [
         ["ServiceName", "n", "x"],
-        ["cart", "42"],
+        ["cart", "42", "ᴺᵁᴸᴸ"],
     ]
 
 
@@ -207,7 +207,7 @@ def test_the_audit_balances_what_was_stored_and_what_is_in_flight(
     append(writer, 5)
     append(writer, 7)
     installation.insert(5)
-    installation.book(0, 0, stored=5)
+    installation.book(reader.log_id(), 0, 0, stored=5)
     commit(reader, 0)
 
     assert run("audit", "--json") == 0
@@ -229,7 +229,7 @@ def test_a_batch_that_is_written_but_not_committed_does_not_disturb_the_audit(
     append(writer, 5)
     reader.freeze(0, 0)
     installation.insert(5)
-    installation.book(0, 0, stored=5)
+    installation.book(reader.log_id(), 0, 0, stored=5)
 
     assert run("audit", "--json", "--timeout", "0") == 0
     assert audit_lines(capsys)["store", "otel_logs"]["actual"] == 5
@@ -255,7 +255,7 @@ def test_one_row_lost_or_doubled_is_an_imbalance(
     writer, reader = log
     append(writer, 5)
     installation.insert(rows)
-    installation.book(0, 0, stored=5)
+    installation.book(reader.log_id(), 0, 0, stored=5)
     commit(reader, 0)
 
     assert run("audit", "--json") == 1
@@ -276,6 +276,22 @@ def test_a_batch_that_is_missing_from_the_ledger_is_an_imbalance(
     assert audit_lines(capsys)["log", TOPIC]["difference"] == -5
 
 
+def test_what_another_log_filled_the_store_with_counts_as_stored_and_not_as_received(
+    installation: Installation, log: tuple[SqliteLogWriter, SqliteLogReader], capsys: pytest.CaptureFixture[str]
+) -> None:
+    writer, reader = log
+    append(writer, 5)
+    installation.insert(5)
+    installation.book(reader.log_id(), 0, 0, stored=5)
+    installation.insert(2)
+    installation.book("another", 0, 0, stored=2)
+    commit(reader, 0)
+
+    assert run("audit", "--json") == 0
+    lines = audit_lines(capsys)
+    assert (lines["log", TOPIC]["actual"], lines["store", "otel_logs"]["actual"]) == (5, 7)
+
+
 def test_without_a_log_the_audit_cannot_tell(installation: Installation, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("audit") == 2
     assert capsys.readouterr().err.startswith("sluiceway: no log at ")
@@ -287,7 +303,7 @@ def test_dead_letters_are_listed_shown_saved_and_redriven_once(
     writer, reader = log
     append(writer, 3, b"\x00bad\x1b[31m")
     record = reader.read(0, 0, max_records=1, max_bytes=1000)[0]
-    installation.book(0, 0, stored=0, dead=3)
+    installation.book(reader.log_id(), 0, 0, stored=0, dead=3)
     commit(reader, 0, DeadLetter(record, "malformed", "offset 1: tag 0", time.time_ns()))
 
     assert run("deadletters", "list") == 0
