@@ -23,6 +23,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSetti
 
 from dashboards.settings import ViewerSettings
 from ingest.settings import IngestSettings
+from processors.settings import BatchSettings
 from schemas.errors import ConfigurationError
 from schemas.settings import LogSettings, RetentionSettings, StoreSettings
 from sluiceway.config_file import find_file, read_file
@@ -70,9 +71,9 @@ class Config(BaseSettings):
     )
     ingest: IngestSettings = Field(IngestSettings(), description="OTLP in: addresses, bounds, coalescing.")
     log: LogSettings = Field(LogSettings(), description="The embedded log.")
+    batch: BatchSettings = Field(BatchSettings(), description="When records become a batch, and when a consumer stops.")
     store: StoreSettings = Field(StoreSettings(), description="The ClickHouse server.")
     retention: RetentionSettings = Field(RetentionSettings(), description="How long the store keeps what it holds.")
-
     viewer: ViewerSettings = Field(ViewerSettings(), description="The page to look at.")
     telemetry: TelemetrySettings = Field(TelemetrySettings(), description="What Sluiceway says about itself.")
 
