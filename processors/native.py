@@ -135,13 +135,19 @@ def expand_indexes(groups, offsets, codes, numbering, into):
             at += 1
 
 
-def _numpy(array: pa.Array, dtype: Any, per_row: int = 1) -> Array:
-    start = array.offset * per_row
-    return np.frombuffer(array.buffers()[1], dtype)[start : start + len(array) * per_row]
+def _read(buffer: pa.Buffer | None, dtype: Any) -> Array:
+    # Always read-only, whatever Arrow thinks of the memory: the compiler makes a variant of a function for each.
+    array = np.frombuffer(buffer, dtype) if buffer is not None and buffer.size else np.zeros(0, dtype)
+    array.flags.writeable = False
+    return array
+
+
+def _numpy(array: pa.Array, dtype: Any) -> Array:
+    return _read(array.buffers()[1], dtype)[array.offset : array.offset + len(array)]
 
 
 def _offsets(array: pa.Array) -> Array:
-    return np.frombuffer(array.buffers()[1], np.int32)[array.offset : array.offset + len(array) + 1]
+    return _read(array.buffers()[1], np.int32)[array.offset : array.offset + len(array) + 1]
 
 
 class _Block:
@@ -197,8 +203,7 @@ class _Dictionary:
 
     def __init__(self, arena: Arena, values: pa.Array) -> None:
         self._offsets = _offsets(values)
-        data = values.buffers()[2]
-        self._data = np.frombuffer(data, np.uint8) if data is not None and data.size else np.zeros(0, np.uint8)
+        self._data = _read(values.buffers()[2], np.uint8)
         count = len(values)
         self._numbering = arena.empty(count + 1, np.int32)
         self._numbering.fill(-1)
@@ -220,6 +225,7 @@ class _Dictionary:
         data, offsets = self._data.tobytes(), self._offsets.tolist()
         texts = [data[offsets[at] : offsets[at + 1]] for at in self._order[1:count].tolist()]
         lengths = np.cumsum([0, 0] + [len(text) for text in texts], dtype=np.int32)
+        lengths.flags.writeable = False
         joined = np.frombuffer(b"".join(texts) + bytes(PADDING), np.uint8)
         block.kernel(lambda out, at: put_strings(lengths, joined, out, at))
         block.u64(values)
@@ -276,12 +282,12 @@ def _put(block: _Block, arena: Arena, array: pa.Array) -> None:
         _put(block, arena, array.keys)
         _put(block, arena, array.items)
     elif pa.types.is_fixed_size_binary(kind):
-        ids = np.frombuffer(array.buffers()[1], np.uint8)[array.offset * kind.byte_width :]
+        ids = _read(array.buffers()[1], np.uint8)[array.offset * kind.byte_width :]
         block.kernel(lambda out, at: put_hex(ids, kind.byte_width, len(array), out, at))
     elif pa.types.is_string_view(kind):
         _, views, *data = array.buffers()
-        words = np.frombuffer(views, np.uint64)[2 * array.offset : 2 * (array.offset + len(array))]
-        source = np.frombuffer(data[0], np.uint8) if data else np.zeros(0, np.uint8)
+        words = _read(views, np.uint64)[2 * array.offset : 2 * (array.offset + len(array))]
+        source = _read(data[0] if data else None, np.uint8)
         block.kernel(lambda out, at: put_views(words, source, out, at))
     elif pa.types.is_integer(kind) or pa.types.is_floating(kind):
         block.raw(_numpy(array, kind.to_pandas_dtype()))
@@ -290,7 +296,10 @@ def _put(block: _Block, arena: Arena, array: pa.Array) -> None:
 
 
 def _codes(array: pa.DictionaryArray) -> Array:
-    return _numpy(array.indices, array.type.index_type.to_pandas_dtype())
+    # One width for all, so that the kernels have one variant; the few narrow columns are cheap to widen.
+    codes = _numpy(array.indices, array.type.index_type.to_pandas_dtype()).astype(np.uint32, copy=False)
+    codes.flags.writeable = False
+    return codes
 
 
 def _put_shared_map(block: _Block, arena: Arena, array: pa.DictionaryArray) -> None:

@@ -1,0 +1,114 @@
+"""Bring the store's objects to our definitions: additive, resumable, safe to run twice.
+
+The plan is the difference between schemas.ddl and what the store has, so there is no state that an interruption could
+leave dirty. Only CREATE, ADD COLUMN, MODIFY TTL and MODIFY QUERY are ever planned; nothing is dropped or rewritten.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+
+from clickhouse_connect.driver.client import Client
+
+from processors.store_client import store_errors
+from schemas.ddl import VERSION, Definition, column_sql, definitions
+from schemas.errors import ConfigurationError
+from schemas.settings import RetentionSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One statement of a plan and why it is there."""
+
+    statement: str
+    reason: str
+
+
+def plan(client: Client, database: str, retention: RetentionSettings) -> list[Step]:
+    """The statements that bring `database` to our schema; empty when nothing is to be done.
+
+    Raises:
+        ConfigurationError: a column has a type that we cannot use, or the store was written by a later version.
+        StoreUnavailableError: the store cannot be asked now.
+    """
+    with store_errors():
+        databases = {row[0] for row in client.query("SELECT name FROM system.databases").result_rows}
+        steps = []
+        if database not in databases:
+            steps.append(Step(f"CREATE DATABASE IF NOT EXISTS {database} ENGINE = Atomic", "the database is missing"))
+        tables = {name: (create, select, comment) for name, create, select, comment in client.query(
+            "SELECT name, create_table_query, as_select, comment FROM system.tables WHERE database = {d:String}",
+            parameters={"d": database}).result_rows}
+        columns: dict[str, dict[str, str]] = {}
+        for table, name, kind in client.query(
+                "SELECT table, name, type FROM system.columns WHERE database = {d:String}",
+                parameters={"d": database}).result_rows:
+            columns.setdefault(table, {})[name] = kind
+        if "schema_versions" in tables:
+            newest = int(client.query(f"SELECT max(Version) FROM {database}.schema_versions").result_rows[0][0])
+            if newest > VERSION:
+                raise ConfigurationError(
+                    f"schema: the store has version {newest}, this release knows {VERSION}; run the later release")
+    for definition in definitions(database, retention):
+        if definition.name not in tables:
+            steps.append(Step(_create(definition), f"{definition.name} is missing"))
+            continue
+        create, _, comment = tables[definition.name]
+        steps += _changes(definition, database, create, comment, columns.get(definition.name, {}))
+    return steps
+
+
+def _create(definition: Definition) -> str:
+    # The comment identifies the definition: the server reformats a view's query, so text cannot be compared.
+    if definition.query:
+        head, _, query = definition.create.partition(" AS\n")
+        return f"{head} AS\n{query}\nCOMMENT '{definition.checksum}'"
+    return f"{definition.create}\nCOMMENT '{definition.checksum}'"
+
+
+def _changes(definition: Definition, database: str, create: str, comment: str, found: dict[str, str]) -> list[Step]:
+    name = f"{database}.{definition.name}"
+    if definition.query:
+        if comment == definition.checksum:
+            return []
+        if " MATERIALIZED VIEW " not in definition.create:
+            return [Step(_create(definition).replace("CREATE VIEW IF NOT EXISTS", "CREATE OR REPLACE VIEW", 1),
+                         f"the query of {definition.name} changed")]
+        return [Step(f"ALTER TABLE {name} MODIFY QUERY {definition.query}", f"the query of {definition.name} changed"),
+                Step(f"ALTER TABLE {name} MODIFY COMMENT '{definition.checksum}'", "says which definition it has")]
+    steps = []
+    for column in definition.table.columns if definition.table else ():
+        have = found.get(column.name)
+        if have is None:
+            steps.append(Step(f"ALTER TABLE {name} ADD COLUMN IF NOT EXISTS "
+                              f"{column_sql(column.name, column.type, column.codec)}", f"{column.name} is missing"))
+        elif have != column.type:
+            raise ConfigurationError(
+                f"schema: {name}.{column.name} must be {column.type} (types are never changed in place); found {have}")
+    if definition.ttl and _plain(definition.ttl) not in _plain(create):
+        steps.append(Step(f"ALTER TABLE {name} MODIFY TTL {definition.ttl} SETTINGS materialize_ttl_after_modify = 0",
+                          f"the retention of {definition.name} changed"))
+    return steps
+
+
+def _plain(sql: str) -> str:
+    return re.sub(r"[\s()`]+", "", sql).lower()
+
+
+def apply(client: Client, database: str, retention: RetentionSettings) -> list[Step]:
+    """Run the plan and record it; returns the steps taken.
+
+    Raises:
+        ConfigurationError, StoreUnavailableError: as `plan`; what was done before stays, and the next run goes on.
+    """
+    steps = plan(client, database, retention)
+    with store_errors():
+        for step in steps:
+            client.command(step.statement)
+        if steps:
+            checksum = hashlib.sha256("".join(d.checksum for d in definitions(database, retention)).encode()).hexdigest()
+            client.insert(f"{database}.schema_versions", [[VERSION, checksum[:16], [step.statement for step in steps]]],
+                          column_names=["Version", "Checksum", "Statements"])
+    return steps
