@@ -5,6 +5,6 @@ SELECT
     sum(ledger.Received) AS ReceivedItems,
     sum(ledger.Stored) AS StoredItems
 FROM ledger
-WHERE Time >= toDateTime({from_s:UInt32}) AND Time < toDateTime({to_s:UInt32})
+WHERE Time >= toDateTime64({from_s:UInt32}, 3) AND Time < toDateTime64({to_s:UInt32}, 3)
 GROUP BY Signal, Step
 ORDER BY Signal, Step

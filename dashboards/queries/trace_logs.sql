@@ -9,6 +9,6 @@ SELECT
     LogAttributes
 FROM otel_logs
 WHERE TraceId = {trace_id:String}
-    AND Timestamp >= toDateTime({from_s:UInt32}) AND Timestamp < toDateTime({to_s:UInt32})
+    AND Timestamp >= toDateTime64({from_s:UInt32}, 9) AND Timestamp < toDateTime64({to_s:UInt32}, 9)
 ORDER BY Timestamp, SpanId, Body
 LIMIT {limit:UInt32}

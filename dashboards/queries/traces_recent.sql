@@ -10,7 +10,7 @@ FROM (
     SELECT TraceId, Timestamp, SpanName, Duration, StatusCode
     FROM otel_traces
     WHERE ServiceName = {service:String} AND TraceId != ''
-        AND Timestamp >= toDateTime({from_s:UInt32}) AND Timestamp < toDateTime({to_s:UInt32})
+        AND Timestamp >= toDateTime64({from_s:UInt32}, 9) AND Timestamp < toDateTime64({to_s:UInt32}, 9)
         AND ({failed_only:UInt8} = 0 OR StatusCode = 'Error')
     ORDER BY Timestamp DESC
     LIMIT 5000
