@@ -13,7 +13,7 @@ import numpy as np
 from numba import njit, types
 
 import schemas.wire
-from ingest import validate_walk, wire_schema
+from ingest import validate_walk, wire_primitives, wire_schema
 from ingest.validate_walk import (
     BAD_LENGTH,
     BAD_PACKED,
@@ -36,6 +36,7 @@ from ingest.validate_walk import (
     Fault,
     Scan,
 )
+from ingest.wire_primitives import is_plain_attribute, is_utf8, past_varint, prefix
 from ingest.wire_schema import (
     ANY_VALUE,
     CONTAINER,
@@ -43,6 +44,7 @@ from ingest.wire_schema import (
     FIXED64,
     ID,
     ITEM,
+    KEY_VALUE,
     MESSAGE,
     PACKED_FIXED64,
     PACKED_VARINT,
@@ -56,85 +58,9 @@ from schemas.wire import load_u64
 
 # numba keys its cache by this file alone, while the code in it holds constants and functions of these. So the compiled
 # code reports what it was compiled from, and is compiled anew when that is not what is installed.
-SOURCES = tuple(Path(str(module.__file__)) for module in (validate_walk, wire_schema, schemas.wire))
+SOURCES = tuple(Path(str(module.__file__)) for module in (validate_walk, wire_primitives, wire_schema, schemas.wire))
 FINGERPRINT = zlib.crc32(b"".join(source.read_bytes() for source in SOURCES))
-HIGH_BITS = np.uint64(0x8080808080808080)
 ZERO = np.uint64(0)
-
-
-@njit(nogil=True, cache=True)
-def _utf8_rest(body, p, end):
-    while p < end:
-        c = body[p]
-        if c < 0x80:
-            p += 1
-        elif c < 0xC2:
-            return False
-        elif c < 0xE0:
-            if end - p < 2 or body[p + 1] & 0xC0 != 0x80:
-                return False
-            p += 2
-        elif c < 0xF0:
-            if end - p < 3 or body[p + 1] & 0xC0 != 0x80 or body[p + 2] & 0xC0 != 0x80:
-                return False
-            if (c == 0xE0 and body[p + 1] < 0xA0) or (c == 0xED and body[p + 1] > 0x9F):
-                return False
-            p += 3
-        elif c < 0xF5:
-            if end - p < 4 or body[p + 1] & 0xC0 != 0x80 or body[p + 2] & 0xC0 != 0x80 or body[p + 3] & 0xC0 != 0x80:
-                return False
-            if (c == 0xF0 and body[p + 1] < 0x90) or (c == 0xF4 and body[p + 1] > 0x8F):
-                return False
-            p += 4
-        else:
-            return False
-    return True
-
-
-@njit(nogil=True, cache=True, forceinline=True)
-def _is_utf8(body, p, end, size):
-    """Eight bytes at a time while they are ASCII. A load never passes `size`, the end of the array."""
-    while end - p >= 8:
-        if load_u64(body, p) & HIGH_BITS != ZERO:
-            return _utf8_rest(body, p, end)
-        p += 8
-    if p == end:
-        return True
-    if p + 8 <= size and (load_u64(body, p) & HIGH_BITS) << np.uint64(64 - 8 * (end - p)) == ZERO:
-        return True
-    return _utf8_rest(body, p, end)
-
-
-@njit(nogil=True, cache=True, forceinline=True)
-def _past_varint(body, p, end):
-    """The position after a varint; -1 when it is truncated, over 10 bytes or over 64 bits."""
-    stop = min(end, p + 10)
-    q = p
-    while q < stop:
-        c = body[q]
-        q += 1
-        if c < 128:
-            return -1 if q - p == 10 and c > 1 else q
-    return -1
-
-
-@njit(nogil=True, cache=True, forceinline=True)
-def _prefix(body, p, end):
-    """A tag or length, at most 5 bytes and 32 bits: (value, position after it); (-1, p) when it is neither."""
-    if p < end and body[p] < 128:
-        return np.int64(body[p]), p + 1
-    value = np.int64(0)
-    shift = 0
-    stop = min(end, p + 5)
-    q = p
-    while q < stop:
-        c = np.int64(body[q])
-        q += 1
-        value |= (c & 127) << shift
-        if c < 128:
-            return (value, q) if value < 1 << 32 else (np.int64(-1), p)
-        shift += 7
-    return np.int64(-1), p
 
 
 @njit(
@@ -222,15 +148,15 @@ def scan(body, table, root, oldest, newest, ranges, found):
             end = stack[depth, 0]
             packed = stack[depth, 1]
             message = packed & 255
-            kind = (packed >> 8) & 3
-            level = (packed >> 10) & 63
-            seen = packed >> 16
+            kind = (packed >> 8) & 7
+            level = (packed >> 11) & 63
+            seen = packed >> 17
         start = p
         tag = np.int64(body[p])
         if tag < 128:
             p += 1
         else:
-            tag, p = _prefix(body, p, end)
+            tag, p = prefix(body, p, end)
             if tag < 0:
                 tag = 0
                 error = BAD_TAG
@@ -246,44 +172,47 @@ def scan(body, table, root, oldest, newest, ranges, found):
                 break
             seen |= 1 << once
         if MESSAGE <= action <= PACKED_VARINT:
-            length, p = _prefix(body, p, end)
+            length, p = prefix(body, p, end)
             if length < 0 or length > end - p:
                 error = BAD_LENGTH
                 break
             stop = p + length
             if action == MESSAGE:
-                target = entry >> 9
-                child = (entry >> 7) & 3
+                target = entry >> 10
+                child = (entry >> 7) & 7
+                shallow = level < LEVEL_MAX and depth < DEPTH_MAX - 1
+                if child == KEY_VALUE and shallow and is_plain_attribute(body, p, stop, size):
+                    p = stop
+                    continue
                 if depth == DEPTH_MAX:
                     error = TOO_DEEP
                     break
                 stack[depth, 0] = end
-                stack[depth, 1] = message | kind << 8 | level << 10 | seen << 16
+                stack[depth, 1] = message | kind << 8 | level << 11 | seen << 17
                 depth += 1
-                if child != 0:
-                    if child == ANY_VALUE:
-                        level += 1
-                        if level > LEVEL_MAX:
-                            error = TOO_DEEP
-                            break
-                    else:
-                        cut += 1
-                        cuts[cut, 0] = start
-                        cuts[cut, 1] = items
-                        cuts[cut, 2] = lost
-                        cuts[cut, 3] = count
-                        cuts[cut, 4] = 0
-                        if child == ITEM:
-                            items += 1
-                            time = ZERO
-                            observed = ZERO
+                if child == ANY_VALUE:
+                    level += 1
+                    if level > LEVEL_MAX:
+                        error = TOO_DEEP
+                        break
+                elif CONTAINER <= child <= ITEM:
+                    cut += 1
+                    cuts[cut, 0] = start
+                    cuts[cut, 1] = items
+                    cuts[cut, 2] = lost
+                    cuts[cut, 3] = count
+                    cuts[cut, 4] = 0
+                    if child == ITEM:
+                        items += 1
+                        time = ZERO
+                        observed = ZERO
                 message = target
                 kind = child
                 seen = 0
                 end = stop
                 continue
             if action == STRING:
-                if not _is_utf8(body, p, stop, size):
+                if not is_utf8(body, p, stop, size):
                     cuts[cut, 4] = 1
                     if fault == 0:
                         fault = FAULT_TEXT
@@ -293,13 +222,13 @@ def scan(body, table, root, oldest, newest, ranges, found):
                         found[10] = message
                         found[11] = tag
             elif action == ID:
-                if length != 0 and length != entry >> 9:
+                if length != 0 and length != entry >> 10:
                     cuts[cut, 4] = 1
                     if fault == 0:
                         fault = FAULT_ID
                         found[7] = p
                         found[8] = length
-                        found[9] = entry >> 9
+                        found[9] = entry >> 10
                         found[10] = message
                         found[11] = tag
             elif action == PACKED_FIXED64:
@@ -308,7 +237,7 @@ def scan(body, table, root, oldest, newest, ranges, found):
                     break
             elif action == PACKED_VARINT:
                 while p < stop:
-                    p = _past_varint(body, p, stop)
+                    p = past_varint(body, p, stop)
                     if p < 0:
                         error = BAD_VARINT
                         break
@@ -316,7 +245,7 @@ def scan(body, table, root, oldest, newest, ranges, found):
                     break
             p = stop
         elif action == VARINT:
-            p = _past_varint(body, p, end)
+            p = past_varint(body, p, end)
             if p < 0:
                 error = BAD_VARINT
                 break
@@ -329,7 +258,7 @@ def scan(body, table, root, oldest, newest, ranges, found):
             if end - p < 8:
                 error = TRUNCATED
                 break
-            if entry >> 9 == 0:
+            if entry >> 10 == 0:
                 time = load_u64(body, p)
                 time_at = p
                 time_tag = tag
@@ -352,12 +281,12 @@ def scan(body, table, root, oldest, newest, ranges, found):
                 break
             wire = tag & 7
             if wire == 0:
-                p = _past_varint(body, p, end)
+                p = past_varint(body, p, end)
                 if p < 0:
                     error = BAD_VARINT
                     break
             elif wire == 2:
-                length, p = _prefix(body, p, end)
+                length, p = prefix(body, p, end)
                 if length < 0 or length > end - p:
                     error = BAD_LENGTH
                     break

@@ -163,20 +163,20 @@ class _Walk:
                     raise BrokenError(Broken(BAD_LENGTH, start, message, tag))
                 stop = p + length
                 if action == MESSAGE:
-                    kind = entry >> 7 & 3
+                    kind = entry >> 7 & 7
                     below = level + (kind == ANY_VALUE)
                     if depth == DEPTH_MAX or below > LEVEL_MAX:
                         raise BrokenError(Broken(TOO_DEEP, start, message, tag))
                     if kind in (ITEM, CONTAINER):
-                        self.removable(start, p, stop, entry >> 9, kind, below, depth + 1)
+                        self.removable(start, p, stop, entry >> 10, kind, below, depth + 1)
                     else:
-                        self.message(p, stop, entry >> 9, below, depth + 1)
+                        self.message(p, stop, entry >> 10, below, depth + 1)
                 elif action == STRING:
                     if not _is_utf8(body[p:stop]):
                         self.find(Fault(FAULT_TEXT, p, length, 0, message, tag))
                 elif action == ID:
-                    if length not in (0, entry >> 9):
-                        self.find(Fault(FAULT_ID, p, length, entry >> 9, message, tag))
+                    if length not in (0, entry >> 10):
+                        self.find(Fault(FAULT_ID, p, length, entry >> 10, message, tag))
                 elif action == PACKED_FIXED64:
                     if length & 7:
                         raise BrokenError(Broken(BAD_PACKED, start, message, tag))
@@ -212,7 +212,7 @@ class _Walk:
         if end - p < width:
             raise BrokenError(Broken(TRUNCATED, start, message, tag))
         if entry & 15 == TIME:
-            self.times[entry >> 9] = (int.from_bytes(self.body[p : p + 8], "little"), p, tag)
+            self.times[entry >> 10] = (int.from_bytes(self.body[p : p + 8], "little"), p, tag)
         return p + width
 
 

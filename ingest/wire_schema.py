@@ -23,12 +23,12 @@ REQUESTS: Final[dict[Signal, Any]] = {
     Signal.LOGS: ExportLogsServiceRequest,
 }
 
-# An entry is action | group << 4 | kind << 7 | target << 9. `group` numbers what a message may hold once only (a
+# An entry is action | group << 4 | kind << 7 | target << 10. `group` numbers what a message may hold once only (a
 # submessage that is not repeated, a oneof): protobuf would merge or drop the earlier one, and readers differ in which.
 # `target` is the message id of MESSAGE, the byte count of ID, and 1 for the time that stands in for an unset one.
 # MESSAGE to PACKED_VARINT are the length-delimited ones, and CONTAINER and ITEM are what can be cut out of a request.
 UNKNOWN, MESSAGE, STRING, ID, BYTES, PACKED_FIXED64, PACKED_VARINT, VARINT, FIXED64, FIXED32, TIME, WRONG = range(12)
-PLAIN, CONTAINER, ITEM, ANY_VALUE = range(4)
+PLAIN, CONTAINER, ITEM, ANY_VALUE, KEY_VALUE = range(5)
 
 ID_BYTES: Final = {"trace_id": 16, "span_id": 8, "parent_span_id": 8}
 ITEM_TIMES: Final = {
@@ -79,7 +79,7 @@ def _kind(message: Descriptor) -> int:
         return ITEM
     if message.name in CONTAINERS:
         return CONTAINER
-    return ANY_VALUE if message.name == "AnyValue" else PLAIN
+    return {"AnyValue": ANY_VALUE, "KeyValue": KEY_VALUE}.get(message.name, PLAIN)
 
 
 def _scalar_actions(field: FieldDescriptor) -> dict[int, tuple[int, int]]:
@@ -140,10 +140,10 @@ def derive() -> WireSchema:
                 continue
             table[row, field.number << 3 : (field.number << 3) + 8] = WRONG
             if field.message_type is not None:
-                entry = MESSAGE | _kind(field.message_type) << 7 | ids[field.message_type.full_name] << 9
+                entry = MESSAGE | _kind(field.message_type) << 7 | ids[field.message_type.full_name] << 10
                 actions = {2: entry}
             else:
-                actions = {wire: action | target << 9 for wire, (action, target) in _scalar_actions(field).items()}
+                actions = {wire: action | target << 10 for wire, (action, target) in _scalar_actions(field).items()}
             for wire, entry in actions.items():
                 table[row, field.number << 3 | wire] = entry | groups.get(field.name, 0) << 4
     table.setflags(write=False)

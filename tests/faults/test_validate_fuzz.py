@@ -65,7 +65,7 @@ def fuzz(inputs: int, seed: int) -> Counter[int]:
             assert 0 <= found[3] <= len(body)
         else:
             assert 0 <= found[1] <= found[0] <= len(body)
-        if number % 50 == 0:
+        if number % 20 == 0:
             against_python_and_protobuf(signal, body, rule)
     return outcomes
 

@@ -100,6 +100,42 @@ def test_a_broken_structure_is_refused_by_byte_field_and_rule(span: bytes, posit
 
 
 @pytest.mark.parametrize(
+    "attribute",
+    [
+        b"\x0a\x01k\x12\x81\x0a\x7f" + b"a" * 127,
+        b"\x0a\x01k\x12\x09\x21" + bytes(7),
+        b"\x0a\x01k\x12\x0b\x18" + b"\xff" * 9 + b"\x02",
+        b"\x0a\x01k\x12\x03\x0a\x02a",
+        b"\x0a\x01k\x12\x03\x0a\x00a",
+        b"\x0a\x01k\x12\x02\x20\x01",
+        b"\x0a\x80\x12\x00",
+        b"\x0a\x01k\x12",
+    ],
+)
+def test_an_attribute_that_only_looks_plain_is_refused(attribute: bytes) -> None:
+    with pytest.raises(MalformedRequestError):
+        check(Signal.TRACES, traces(field(9, attribute)))
+
+
+@pytest.mark.parametrize(
+    ("attribute", "rejected"),
+    [
+        (b"\x0a\x01k\x12\x03\x0a\x01a", 0),
+        (b"\x0a\x01k\x12\x03\x0a\x01\xff", 1),
+        (b"\x0a\x01\xff\x12\x02\x18\x01", 1),
+        (b"\x0a\x01\xff\x12\x02\x10\x01", 1),
+        (b"\x0a\x01\xff\x12\x09\x21" + bytes(8), 1),
+        (b"\x0a\x01k\x12\x09\x21" + bytes(8), 0),
+        (b"\x0a\x00\x12\x00", 0),
+        (b"\x12\x03\x0a\x01\xff\x0a\x01k", 1),
+        (b"\x0a\x80\x01" + b"k" * 127 + b"\xff" + b"\x12\x00", 1),
+    ],
+)
+def test_text_of_an_attribute_is_checked_in_every_shape(attribute: bytes, rejected: int) -> None:
+    assert check(Signal.TRACES, traces(field(9, attribute))).rejected == rejected
+
+
+@pytest.mark.parametrize(
     "span",
     [
         b"\x8a\x80\x80\x80\x00\x10" + TRACE_ID + bytes(0),
