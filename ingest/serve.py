@@ -6,6 +6,7 @@ import ipaddress
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -21,6 +22,7 @@ from ingest.validate import is_compiled, warm_up
 from schemas.errors import ConfigurationError
 from schemas.log import LogWriter
 from schemas.settings import RetentionSettings
+from schemas.signals import Signal
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +98,7 @@ class Receivers:
             self._warm_up.start()
 
     def stop(self) -> None:
-        """Refuse what is new, answer what is under way, append what is queued; `drain_timeout_s` bounds all but the last."""
+        """Refuse what is new, answer what is under way, append what is queued; only the last append is unbounded."""
         self._accepting = False
         self._admission.close()
         grpc_stopped = self._grpc.begin_stop(self._settings.drain_timeout_s)
@@ -108,6 +110,10 @@ class Receivers:
         if self._warm_up is not None:
             # An interpreter that ends under a compiler's thread may crash.
             self._warm_up.join(self._settings.drain_timeout_s)
+
+    def submit(self, signal: Signal, tenant: str, body: bytes, items: int, rejected: int) -> Future[None]:
+        """Append a request that was made in this process; see `Appender.submit`."""
+        return self._appender.submit(signal, tenant, body, items, rejected)
 
     @property
     def readiness(self) -> Readiness:

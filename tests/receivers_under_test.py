@@ -74,11 +74,11 @@ class Served:
         return Answered(response.status, content, given, error)
 
     def export(
-        self, signal: Signal, body: bytes, *, compression: grpc.Compression | None = None, **metadata: str
+        self, signal: Signal, body: bytes, compression: grpc.Compression | None = None, **metadata: str
     ) -> Answered:
         """One gRPC request on a channel of its own."""
         with grpc.insecure_channel(f"127.0.0.1:{self.receivers.grpc_port}", options=CHANNEL) as channel:
-            method = channel.unary_unary(
+            method: Any = channel.unary_unary(
                 f"/{NAMES[signal].grpc_service}/Export", request_serializer=None, response_deserializer=None
             )
             pairs = tuple((name.replace("_", "-"), value) for name, value in metadata.items())
@@ -90,7 +90,7 @@ class Served:
                     None,
                 )
             except grpc.RpcError as error:
-                trailers = dict(error.trailing_metadata() or ())
+                trailers: dict[str, Any] = {key: value for key, value in error.trailing_metadata() or ()}  # noqa: C416
                 details = trailers.get("grpc-status-details-bin")
                 return Answered(error.code(), b"", trailers, status_pb2.Status.FromString(details) if details else None)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import socket
+import sys
 import threading
 import time
 import zlib
@@ -18,7 +19,6 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
-from ingest.decompress import zstd
 from ingest.serve import Receivers
 from ingest.settings import IngestSettings
 from ingest.validate import validate
@@ -28,6 +28,11 @@ from schemas.signals import NAMES, Signal, topic
 from tests.memory_log import MemoryLog
 from tests.otlp_requests import WINDOW
 from tests.receivers_under_test import JSON, PROTOBUF, Answered, Served, sample, serving
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 OK = grpc.StatusCode.OK
 RESPONSES: dict[Signal, Any] = {
@@ -46,7 +51,7 @@ def served() -> Iterator[Served]:
 
 
 def _send(served: Served, transport: str, signal: Signal, body: bytes, **headers: str) -> Answered:
-    return served.export(signal, body, **headers) if transport == "grpc" else served.post(signal, body, **headers)
+    return served.export(signal, body, None, **headers) if transport == "grpc" else served.post(signal, body, **headers)
 
 
 @pytest.mark.parametrize("transport", ["grpc", "http"])
@@ -194,7 +199,7 @@ def test_other_paths_and_methods_are_refused_in_the_same_shape(
 
 def test_an_unknown_grpc_method_is_unimplemented(served: Served) -> None:
     with grpc.insecure_channel(f"127.0.0.1:{served.receivers.grpc_port}") as channel:
-        method = channel.unary_unary("/opentelemetry.proto.collector.trace.v1.TraceService/Import")
+        method: Any = channel.unary_unary("/opentelemetry.proto.collector.trace.v1.TraceService/Import")
         with pytest.raises(grpc.RpcError) as refused:
             method(b"", timeout=10)
     assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED

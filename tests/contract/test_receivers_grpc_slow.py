@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import grpc
 
@@ -21,7 +22,7 @@ def test_a_call_whose_body_does_not_come_is_cancelled_and_frees_its_thread() -> 
 
         with grpc.insecure_channel(f"127.0.0.1:{served.receivers.grpc_port}", options=CHANNEL) as channel:
             path = f"/{NAMES[Signal.LOGS].grpc_service}/Export"
-            slow = channel.stream_unary(path, request_serializer=None, response_deserializer=None)
+            slow: Any = channel.stream_unary(path, request_serializer=None, response_deserializer=None)
             call = slow.future(silent(), timeout=30)
             assert served.export(Signal.LOGS, sample(Signal.LOGS)).status is grpc.StatusCode.OK
             error = call.exception(timeout=30)
@@ -37,7 +38,7 @@ def test_a_call_that_ends_without_a_message_is_malformed() -> None:
         grpc.insecure_channel(f"127.0.0.1:{served.receivers.grpc_port}", options=CHANNEL) as channel,
     ):
         path = f"/{NAMES[Signal.LOGS].grpc_service}/Export"
-        empty = channel.stream_unary(path, request_serializer=None, response_deserializer=None)
+        empty: Any = channel.stream_unary(path, request_serializer=None, response_deserializer=None)
         error = empty.future(iter(()), timeout=30).exception(timeout=30)
         assert isinstance(error, grpc.RpcError)
         assert (error.code(), error.details()) == (

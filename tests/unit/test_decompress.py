@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import sys
 import tracemalloc
 import zlib
 from collections.abc import Callable
@@ -11,8 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.decompress import decompress, zstd
+from ingest.decompress import decompress
 from schemas.errors import MalformedRequestError, PermanentError, TooLargeError, UnsupportedMediaError
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 MIB = 1024 * 1024
 BODY = bytes(range(256)) * 1000
@@ -101,7 +107,7 @@ def test_other_encodings_are_refused_by_name(encoding: str) -> None:
 
 
 def test_a_zstd_window_over_eight_mebibytes_is_refused() -> None:
-    wide = {zstd.CompressionParameter.window_log: 27, zstd.CompressionParameter.compression_level: 1}
+    wide: dict[int, int] = {zstd.CompressionParameter.window_log: 27, zstd.CompressionParameter.compression_level: 1}
     compressor = zstd.ZstdCompressor(options=wide)
     frame = compressor.compress(b"x" * MIB) + compressor.flush()
     with pytest.raises(MalformedRequestError):
