@@ -40,6 +40,9 @@ class Consumer:
         self._settings = settings
         self._writer = BatchWriter(signal, reader, store, settings)
         self._stop = threading.Event()
+        # While draining a batch is not kept open for more records, and reading nothing means that nothing is left.
+        self._draining = threading.Event()
+        self._idle = threading.Event()
         self._retries = counter("sluiceway_processor_batch_retries_total")
         self._thread = threading.Thread(target=self._run, name=f"consumer-{signal}", daemon=True)
 
@@ -57,10 +60,14 @@ class Consumer:
             self._reader.close()
         return stopped
 
-    def drained(self) -> bool:
-        """Whether everything appended before this call is committed."""
-        return all(self._reader.progress(partition).next_offset >= self._reader.end_offset(partition)
-                   for partition in self._reader.partitions())
+    def drain(self, timeout_s: float) -> bool:
+        """Wait until everything appended before this call is committed; False when it was not within `timeout_s`."""
+        deadline_s = time.monotonic() + timeout_s
+        self._draining.set()
+        while self._thread.is_alive() and not self._idle.wait(_POLL_S):
+            if time.monotonic() > deadline_s:
+                return False
+        return True
 
     def _run(self) -> None:
         attempt = 0
@@ -70,6 +77,8 @@ class Consumer:
                     records = self._next_batch(partition)
                     if records:
                         self._writer.write(partition, records)
+                    elif self._draining.is_set():
+                        self._idle.set()
                 self.failure = None
                 attempt = 0
             except (FloodError, FencedError) as error:
@@ -119,13 +128,15 @@ class Consumer:
             if records and time.monotonic() - first_at_s >= limit.max_age_s:
                 break
             if not found:
+                if self._draining.is_set():
+                    break
                 left_s = limit.max_age_s - (time.monotonic() - first_at_s) if records else _IDLE_WAIT_S
                 self._reader.wait(max(left_s, 0.001))
                 # Under a trickle of small requests, one look every few milliseconds, not one for each request.
                 self._stop.wait(_POLL_S)
                 if not records:
                     break
-        return [] if self._stop.is_set() and not records else records
+        return records
 
     def _frozen(self, partition: int, first: int, last: int) -> list[Record]:
         records: list[Record] = []

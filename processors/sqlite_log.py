@@ -20,7 +20,7 @@ __all__ = ["SqliteLogInspector", "SqliteLogReader", "SqliteLogRetention"]
 
 # How often a waiting reader looks for appends of other processes: the pipeline's when the writer is not in this
 # process, else only an operator's redrive.
-_POLL_S = 0.025
+_POLL_S = 0.04
 _POLL_BESIDE_WRITER_S = 0.5
 
 _CLAIM = (

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from importlib import resources
@@ -168,7 +169,7 @@ def _primary(error: sqlite3.Error) -> int:
 class Link:
     """A connection that opens when needed, and again after a failure that could outlive its cause.
 
-    Not safe for several threads by itself: `write` serialises those that share a path, `read` needs one thread a link.
+    Safe for several threads, which then take turns. Links of one process that share a path take turns at writing.
     """
 
     def __init__(
@@ -186,6 +187,8 @@ class Link:
         self._create = create
         self._connection: sqlite3.Connection | None = None
         self._closed = False
+        self._in_use = threading.Lock()
+        self.shared.links.add(self)
 
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
@@ -222,23 +225,39 @@ class Link:
             yield connection
 
     def close(self) -> None:
-        """Close for good."""
+        """Close for good, once what is under way has ended."""
         self._closed = True
-        self._drop()
+        with self._in_use:
+            self._drop()
+
+    def close_if_idle(self) -> None:
+        """See `ClosesWhenIdle`."""
+        if self._in_use.acquire(blocking=False):
+            try:
+                self._drop()
+            finally:
+                self._in_use.release()
 
     @contextmanager
     def _guarded(self) -> Iterator[sqlite3.Connection]:
-        try:
-            yield self._open()
-        except sqlite3.DatabaseError as error:
-            code = _primary(error)
-            self._abandon(keep=code in _KEEPS_CONNECTION)
-            if code not in _UNAVAILABLE:
+        with self._in_use:
+            try:
+                yield self._open()
+            except sqlite3.DatabaseError as error:
+                code = _primary(error)
+                keep = code in _KEEPS_CONNECTION
+                self._abandon(keep=keep)
+                if not keep:
+                    for link in list(self.shared.links):
+                        link.close_if_idle()
+                if code not in _UNAVAILABLE:
+                    raise
+                raise LogUnavailableError(
+                    f"the log {self.path} is unavailable: {_UNAVAILABLE[code]} ({error})"
+                ) from error
+            except BaseException:
+                self._abandon(keep=True)
                 raise
-            raise LogUnavailableError(f"the log {self.path} is unavailable: {_UNAVAILABLE[code]} ({error})") from error
-        except BaseException:
-            self._abandon(keep=True)
-            raise
 
     def _open(self) -> sqlite3.Connection:
         if self._closed:

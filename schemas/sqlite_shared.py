@@ -11,6 +11,7 @@ import weakref
 from collections import Counter
 from collections.abc import Iterable
 from types import TracebackType
+from typing import Protocol
 
 
 class Turn:
@@ -30,17 +31,27 @@ class Turn:
         self._held.release()
 
 
+class ClosesWhenIdle(Protocol):
+    """A connection that another thread may close between two uses; it opens again at the next one."""
+
+    def close_if_idle(self) -> None:
+        """Close unless it is in use."""
+
+
 class SharedLog:
     """One per log file and process.
 
     Attributes:
         turn: held around every write transaction.
         writers: open writers in this process; while there is none, waiting readers poll the file more often.
+        links: what to close when one of them failed. SQLite shares open files among the connections of a process, so
+            that none may heal before all were closed.
     """
 
     def __init__(self) -> None:
         self.turn = Turn()
         self.writers = 0
+        self.links: weakref.WeakSet[ClosesWhenIdle] = weakref.WeakSet()
         self._appended: Counter[str] = Counter()
         self._news = threading.Condition()
 

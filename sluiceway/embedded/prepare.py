@@ -1,0 +1,109 @@
+"""What must be done before the first batch: bring the schema up to date, and have the decoder compiled."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+
+from processors import schema, warm_up
+from processors.store_client import connect
+from schemas.errors import SluicewayError
+from sluiceway.config import Config
+from sluiceway.embedded.store import EmbeddedStore
+
+_log = logging.getLogger(__name__)
+_RETRY_S = 1.0
+
+
+class Preparation:
+    """Runs once, beside the receivers, and calls `then` when a batch can be written.
+
+    Attributes:
+        compiled: whether the decoder can run.
+    """
+
+    def __init__(
+        self, config: Config, store: EmbeddedStore, then: Callable[[], None], say: Callable[[str], None]
+    ) -> None:
+        self._config = config
+        self._store = store
+        self._then = then
+        self._say = say
+        self._stopping = threading.Event()
+        self._compiler: subprocess.Popen[str] | None = None
+        self._thread = threading.Thread(target=self._run, name="preparation", daemon=True)
+        self.compiled = False
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End early, if it still runs."""
+        self._stopping.set()
+        if self._compiler is not None and self._compiler.poll() is None:
+            self._compiler.kill()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            self._compile()
+            self._apply_schema()
+            if not self._stopping.is_set():
+                self._then()
+        except Exception:
+            _log.exception("nothing is stored until this is mended; what arrives is kept in the log")
+
+    def _compile(self) -> None:
+        stamp = self._config.data_dir / "compiled"
+        fingerprint = warm_up.fingerprint()
+        if not stamp.exists() or stamp.read_text(encoding="utf-8") != fingerprint:
+            self._compile_apart()
+            if self._stopping.is_set():
+                return
+            stamp.write_text(fingerprint, encoding="utf-8")
+        for _ in warm_up.stages():
+            if self._stopping.is_set():
+                return
+        self.compiled = True
+
+    def _compile_apart(self) -> None:
+        # In a process of its own: the compiler would hold this one's interpreter lock, and the receivers would stall.
+        started_s = time.monotonic()
+        self._say("compiling the decoder (once; requests are acknowledged meanwhile)")
+        self._compiler = subprocess.Popen(
+            [sys.executable, "-m", "processors.warm_up"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
+        )
+        with self._compiler as compiler:
+            for line in compiler.stdout or ():
+                self._say(f"compiled {line.strip()} after {time.monotonic() - started_s:.0f} s")
+        if compiler.returncode and not self._stopping.is_set():
+            _log.warning("the compiler ended with %d; compiling in this process", compiler.returncode)
+
+    def _apply_schema(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                if not self._store.alive:
+                    self._stopping.wait(0.05)
+                    continue
+                client = connect(
+                    self._store.url,
+                    user=self._store.writer_user,
+                    password=self._store.writer_password,
+                    database=self._store.database,
+                )
+                try:
+                    steps = schema.apply(client, self._store.database, self._config.retention)
+                finally:
+                    client.close()
+                if steps:
+                    self._say(f"schema: {len(steps)} statements applied")
+                return
+            except SluicewayError as error:
+                _log.warning("the schema is not applied yet: %s", error)
+                self._stopping.wait(_RETRY_S)
