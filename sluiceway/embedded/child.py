@@ -24,6 +24,7 @@ from sluiceway.embedded.folder import StoreFolder
 # The entry is private Python on top of a documented feature, so only the version that we tested is started.
 ENGINE_VERSION = "26.9.0"
 ENGINE_MODULE = "sluiceway.embedded.engine"
+KEPT_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TZ", "VIRTUAL_ENV")
 INSTALL = f'pip install "chdb-core=={ENGINE_VERSION}"'
 
 
@@ -113,9 +114,13 @@ class Child:
         if self._settings.binary is not None:
             config = f"--config-file={self._folder.server / 'config.xml'}"
             return [*launcher, "exec", str(self._settings.binary), "server", config]
-        if mode == "serve" and self._settings.native_port is not None:
+        if mode == "prepare":
+            return [*launcher, mode]
+        ports = [str(self._settings.http_port)]
+        if self._settings.native_port is not None:
             mode = "serve-native"
-        return [*launcher, mode]
+            ports.append(str(self._settings.native_port))
+        return [*launcher, mode, *ports]
 
     def spawn(self, mode: str) -> None:
         """Start the process. The calling thread MUST outlive it: its end is what PR_SET_PDEATHSIG reports."""
@@ -141,8 +146,8 @@ class Child:
             return
         self.spawn("prepare")
         code = self.wait(self._settings.start_timeout_s)
+        self.kill()
         if code != 0:
-            self.kill()
             raise StoreUnavailableError(f"the store's folder could not be prepared (exit {code}): {self.printed()}")
 
     def poll(self) -> int | None:
@@ -213,8 +218,10 @@ class Child:
         # The child starts in the data folder, so it is told where this very code lies.
         root = str(Path(sluiceway.__file__).resolve().parents[1])
         inherited = os.environ.get("PYTHONPATH")
+        # Not all of ours: /proc/self/environ is a file that queries may be able to read.
+        kept = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
         return {
-            **os.environ,
+            **kept,
             "PYTHONPATH": root if not inherited else f"{root}{os.pathsep}{inherited}",
             "TMPDIR": str(self._folder.prepare),
         }

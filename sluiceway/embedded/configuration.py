@@ -72,7 +72,11 @@ def config_xml(folder: StoreFolder, settings: StoreSettings) -> str:
         # An insert never waits for a select's slot.
         "max_concurrent_select_queries": 48,
         "keep_alive_timeout": 30,
+        "enable_webterminal": 0,
         "merge_tree": {
+            # An acknowledged insert survives a lost power supply, not only a killed process.
+            "fsync_after_insert": 1,
+            "fsync_part_directory": 1,
             # These three are refused when they are over pool size times ratio.
             "number_of_free_entries_in_pool_to_lower_max_size_of_merge": 2,
             "number_of_free_entries_in_pool_to_execute_mutation": 2,

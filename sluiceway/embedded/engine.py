@@ -14,10 +14,12 @@ import importlib.util
 import os
 import signal
 import sys
+import sysconfig
 import time
 from pathlib import Path
 from types import ModuleType
 
+from sluiceway.embedded.confine import confine
 from sluiceway.embedded.folder import StoreFolder
 
 PR_SET_PDEATHSIG = 1
@@ -85,9 +87,45 @@ def load_engine() -> ModuleType:
     return importlib.import_module("chdb._chdb")
 
 
-def run(folder: StoreFolder, mode: str) -> int:
+def writable_paths(folder: StoreFolder) -> list[Path]:
+    """What the engine must write. The writer's secret is not below any of them."""
+    return [folder.data, folder.logs, folder.prepare, Path("/dev/null")]
+
+
+def readable_paths(folder: StoreFolder) -> list[Path]:
+    """What the engine must read: its configuration, Python's libraries, the kernel's figures about memory and load."""
+    libraries = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+    figures = (
+        "self",
+        "cpuinfo",
+        "loadavg",
+        "meminfo",
+        "mounts",
+        "stat",
+        "uptime",
+        "vmstat",
+        "diskstats",
+        "net/dev",
+        "sys/kernel",
+    )
+    return [
+        folder.server,
+        *(Path(library) for library in sorted(libraries)),
+        *(Path("/proc") / figure for figure in figures),
+        Path("/sys/fs/cgroup"),
+        Path("/sys/devices/system"),
+        Path("/sys/block"),
+        Path("/etc/localtime"),
+        Path("/usr/share/zoneinfo"),
+        Path("/dev/urandom"),
+    ]
+
+
+def run(folder: StoreFolder, mode: str, ports: list[int]) -> int:
     """Run the engine until its statements end; returns the exit code."""
     engine = load_engine()
+    # After loading, before the first query makes threads: what a thread gives up holds for those that it starts.
+    confine(writable=writable_paths(folder), readable=readable_paths(folder), ports=ports)
     os.chdir(folder.prepare if mode == "prepare" else folder.server)
     statements = STATEMENTS[mode]
     failure = ""
@@ -106,14 +144,14 @@ def run(folder: StoreFolder, mode: str) -> int:
 
 
 def main(arguments: list[str]) -> int:
-    """Entry of the child; `arguments` are PARENT_PID FOLDER MODE [BINARY ARGUMENT...]."""
+    """Entry of the child; `arguments` are PARENT_PID FOLDER MODE, then PORT... or BINARY ARGUMENT... ."""
     parent_pid, folder, mode = int(arguments[0]), StoreFolder(Path(arguments[1])), arguments[2]
     die_with_parent(parent_pid)
     lock_engine(folder, WAIT_FOR_PREDECESSOR_S)
     if mode == "exec":
         os.chdir(folder.root)
         os.execv(arguments[3], arguments[3:])  # noqa: S606
-    return run(folder, mode)
+    return run(folder, mode, [int(port) for port in arguments[3:]])
 
 
 if __name__ == "__main__":
