@@ -15,8 +15,8 @@ from schemas.signals import NAMES, signal_of
 class Balance:
     """Items of one tenant and signal.
 
-    `accepted` is what the log took, `refused` what ingest answered with partial_success, `rejected` what was refused after
-    the log, `waiting` how many dead letters (records) nobody redrove yet.
+    `accepted` is what the log took, `refused` what ingest answered with partial_success, `rejected` what was refused
+    after the log, `waiting` how many dead letters (records) nobody redrove yet.
     """
 
     tenant: str

@@ -52,13 +52,15 @@ class Viewer:
         return f"http://{host}:{self._port}"
 
     def start(self, *, timeout_s: float = 10) -> None:
-        """Listen and serve; return when requests are answered.
+        """Listen and serve; return when requests are answered. Does nothing when the settings disable the viewer.
 
         Raises:
             ConfigurationError: the address cannot be listened on, or the browser's files are not installed.
         """
         if self._thread is not None:
             raise RuntimeError("the viewer is started already")
+        if not self._settings.enabled:
+            return
         listening = self._listen()
         try:
             store = StoreReader(

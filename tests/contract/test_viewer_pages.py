@@ -8,10 +8,14 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any
+from urllib.error import URLError
 from urllib.parse import quote, urlsplit
 
 import pytest
 from clickhouse_connect.driver.client import Client
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
 
 from dashboards.settings import ViewerSettings
 from dashboards.viewer.serve import Viewer
@@ -104,7 +108,12 @@ def test_the_failing_service_stands_first_and_says_so_in_words(store: EmbeddedSt
 
 
 def test_a_hostile_service_name_stays_text_and_its_link_leads_to_it(store: EmbeddedStore, client: Client) -> None:
-    named = {"name": HOSTILE, "version": HOSTILE, "StatusMessage": HOSTILE, "SpanAttributes": {HOSTILE: HOSTILE}}
+    named: dict[str, Any] = {
+        "name": HOSTILE,
+        "version": HOSTILE,
+        "StatusMessage": HOSTILE,
+        "SpanAttributes": {HOSTILE: HOSTILE},
+    }
     insert(client, "otel_traces", [span(time.time() - 60, HOSTILE, trace_id=TRACE, span_id="s1", **named)])
     insert(client, "otel_logs", [log_record(time.time() - 60, HOSTILE, HOSTILE, trace_id=TRACE, span_id="s1")])
     with serving(store.url) as viewer:
@@ -135,7 +144,7 @@ def test_the_page_of_any_service_name_is_reached_by_its_link(store: EmbeddedStor
 
 def test_a_trace_shows_spans_events_and_log_records_in_their_place(store: EmbeddedStore, client: Client) -> None:
     at_s = float(int(time.time()) - 60)
-    event = {"Events.Timestamp": [f"{at_s + 0.02:.9f}"], "Events.Name": ["exception"],
+    event: dict[str, Any] = {"Events.Timestamp": [f"{at_s + 0.02:.9f}"], "Events.Name": ["exception"],
              "Events.Attributes": [{"exception.message": "gateway gone"}],
              "Events.DroppedAttributesCount": [0]}  # fmt: skip
     insert(client, "otel_traces", [
@@ -288,6 +297,22 @@ def test_the_viewer_stops_cleanly_and_starts_again(store: EmbeddedStore) -> None
         viewer.stop()
         assert threading.active_count() == before
     viewer.stop()
+
+
+def test_further_routes_are_served_beside_the_pages(store: EmbeddedStore) -> None:
+    routes = [Route("/healthz", lambda _request: PlainTextResponse("alive"))]
+    viewer = Viewer(ViewerSettings(port=0), store.url, GivenHealth(), routes=routes)
+    viewer.start()
+    try:
+        assert get(f"{viewer.url}/healthz")[:2] == (200, "alive")
+        assert get(viewer.url)[0] == 200
+    finally:
+        viewer.stop()
+
+
+def test_a_disabled_viewer_opens_no_port(store: EmbeddedStore) -> None:
+    with serving(store.url, enabled=False) as viewer, pytest.raises(URLError):
+        get(viewer.url)
 
 
 def test_a_taken_port_is_refused_by_name() -> None:
