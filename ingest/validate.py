@@ -112,14 +112,12 @@ def warm_up() -> None:
 
 def _is_cached() -> bool:
     """A guess by file names: a wrong one costs time, nothing else."""
-    folder_of_sources = Path(__file__).parent
-    compiled_from = [
-        folder_of_sources / f"{name}.py"
-        for name in ("validate_kernel", "validate_walk", "wire_primitives", "wire_schema")
-    ]
+    here = Path(__file__).parent
+    names = ("validate_kernel", "validate_walk", "wire_primitives", "wire_schema")
+    compiled_from = [here / f"{name}.py" for name in names] + [here.parent / "schemas" / "wire.py"]
     folder = os.environ.get("NUMBA_CACHE_DIR")
     pattern = "validate_kernel.scan-*.nbi"
-    found = Path(folder).rglob(pattern) if folder else (folder_of_sources / "__pycache__").glob(pattern)
+    found = Path(folder).rglob(pattern) if folder else (here / "__pycache__").glob(pattern)
     newest = max(source.stat().st_mtime for source in compiled_from)
     return any(index.stat().st_mtime > newest for index in found)
 
