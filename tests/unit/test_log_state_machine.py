@@ -169,4 +169,4 @@ class LogMachine(RuleBasedStateMachine):
 
 
 TestLogMachine = LogMachine.TestCase
-TestLogMachine.settings = settings(max_examples=30, stateful_step_count=30, deadline=None)
+TestLogMachine.settings = settings(max_examples=20, stateful_step_count=25, deadline=None)
