@@ -8,9 +8,6 @@ from pydantic import Field, model_validator
 
 from schemas.settings import MIB, Section
 
-# What JSON costs while it is decoded: measured resident growth over the bytes of the body.
-JSON_MEMORY_FACTOR = 12
-
 
 class IngestSettings(Section):
     """OTLP in: where we listen, what one request may cost, how small requests are coalesced."""
@@ -29,19 +26,19 @@ class IngestSettings(Section):
         description="Largest request after decompression, on both receivers, bytes. Over it: 413 or RESOURCE_EXHAUSTED "
         "without RetryInfo, which tells the client not to retry.",
     )
-    max_json_bytes: int = Field(
-        8 * MIB,
-        ge=64 * 1024,
-        le=256 * MIB,
-        description=f"Largest JSON body after decompression, bytes; lower because JSON takes about "
-        f"{JSON_MEMORY_FACTOR} times its size in memory while it is decoded. Over it: 413.",
+    max_json_memory_bytes: int = Field(
+        128 * MIB,
+        ge=MIB,
+        le=4096 * MIB,
+        description="Memory that decoding one JSON body may take, bytes; estimated before, from its size and from "
+        "how many objects and arrays it holds. About 6 MB of usual spans fit. Over it: 413.",
     )
     max_nesting_depth: int = Field(
         128,
         ge=16,
         le=256,
         description="Deepest nesting of objects and arrays in a JSON body. An attribute value may be nested "
-        "32 levels deep in any encoding; JSON writes up to three objects or arrays for each.",
+        "32 levels deep in any encoding; JSON writes three or four objects or arrays for each.",
     )
     max_concurrent_requests: int = Field(
         256,
@@ -123,7 +120,10 @@ class IngestSettings(Section):
         """A request within its own bound must be admissible alone, or it would be pushed back for ever."""
         for name, needed in (
             ("max_decompressed_bytes", self.max_decompressed_bytes + self.max_body_bytes),
-            ("max_json_bytes", self.max_json_bytes * JSON_MEMORY_FACTOR + self.max_body_bytes),
+            (
+                "max_json_memory_bytes",
+                self.max_json_memory_bytes + self.max_decompressed_bytes + self.max_body_bytes,
+            ),
         ):
             if needed > self.max_in_flight_bytes:
                 raise ValueError(

@@ -55,9 +55,7 @@ def _stored(path: Path, signal: Signal) -> list[Any]:
         records = [
             record
             for partition in reader.partitions()
-            for record in reader.read(
-                partition, reader.progress(partition).next_offset, max_records=100, max_bytes=10**8
-            )
+            for record in reader.read(partition, 0, max_records=100, max_bytes=10**8)
         ]
     finally:
         reader.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Iterator
 from typing import Any
@@ -45,10 +46,8 @@ def _mutated(seed: int, signal: Signal) -> bytes:
 @given(signal=SIGNALS, body=st.one_of(st.binary(max_size=300), st.integers(0, 2**32)))
 def test_any_message_over_grpc(exports: dict[Signal, Any], served: Served, signal: Signal, body: bytes | int) -> None:
     message = _mutated(body, signal) if isinstance(body, int) else body
-    try:
-        exports[signal](message, timeout=20)
-    except grpc.RpcError as error:
-        assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+    error = exports[signal].future(message, timeout=20).exception()
+    assert error is None or error.code() is grpc.StatusCode.INVALID_ARGUMENT
     _assert_no_fault_of_ours(served)
 
 
@@ -65,25 +64,23 @@ def test_any_body_over_http(
 ) -> None:
     content = _mutated(body, signal) if isinstance(body, int) else body
     answered = served.post(signal, content, media, content_encoding=encoding, x_tenant_id=tenant)
-    assert 200 <= int(answered.status) < 500  # type: ignore[call-overload]
+    assert answered.status in (200, 400, 413, 415)
     _assert_no_fault_of_ours(served)
 
 
+_NAMES = ["resourceSpans", "scopeSpans", "spans", "traceId", "startTimeUnixNano", "kind", "attributes", "value"]
+_NAMES += ["resourceLogs", "scopeLogs", "logRecords", "body", "values", "stringValue", "intValue", "bytesValue"]
+_NAMES += ["arrayValue", "kvlistValue"]
 _VALUES: Any = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(_names := [
-        "resourceSpans", "scopeSpans", "spans", "traceId", "attributes", "value", "intValue", "arrayValue", "values", "kind",
-        "startTimeUnixNano", "stringValue", "resourceLogs", "scopeLogs", "logRecords", "body", "bytesValue", "kvlistValue",
-    ]), inner, max_size=4),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(_NAMES), inner, max_size=4),
     max_leaves=20,
-)  # fmt: skip
+)
 
 
 @BOUNDED
 @given(signal=SIGNALS, document=_VALUES)
 def test_any_json_over_http(served: Served, signal: Signal, document: Any) -> None:
-    import json
-
     answered = served.post(signal, json.dumps(document), JSON)
     assert answered.status in (200, 400, 413)
     _assert_no_fault_of_ours(served)

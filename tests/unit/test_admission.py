@@ -70,7 +70,8 @@ def test_counts_agree_with_the_open_tickets_after_any_sequence(steps: list[str |
 
 
 @pytest.mark.parametrize(
-    "settings", [{"max_decompressed_bytes": 256 * MIB}, {"max_json_bytes": 32 * MIB}, {"max_in_flight_bytes": MIB}]
+    "settings",
+    [{"max_decompressed_bytes": 256 * MIB}, {"max_json_memory_bytes": 256 * MIB}, {"max_in_flight_bytes": MIB}],
 )
 def test_a_bound_that_no_request_could_pass_alone_is_refused_at_start(settings: dict[str, int]) -> None:
     with pytest.raises(ValidationError, match="max_in_flight_bytes must hold one request of"):
