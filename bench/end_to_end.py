@@ -1,0 +1,148 @@
+"""The real pipeline, `sluiceway up` in a folder of its own: OTLP requests to durable rows, all processes counted.
+
+Counted: everything between the first request and the end of a final merge of every table, in Sluiceway and in its
+store, self-telemetry, viewer and rollups included. Not counted: the start and the first, warming request.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from clickhouse_connect.driver.client import Client
+
+from bench import store
+from bench.ports import free_ports
+from bench.receive import send_file
+from bench.spans import Dataset, read, write
+from bench.usage import Meter
+from sluiceway.embedded.configuration import WRITER
+from sluiceway.embedded.folder import StoreFolder
+
+READY_TIMEOUT_S = 300
+TABLE = "otel.otel_traces"
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """CPU seconds of the pipeline itself and of its store for `spans` spans, and the largest resident sum, bytes."""
+
+    agent_s: float
+    store_s: float
+    final_merge_s: float
+    spans: int
+    resident_bytes: int
+    table_bytes: int = 0
+    elapsed_s: float = 0.0
+
+    def us(self, seconds: float) -> float:
+        """Microseconds a span."""
+        return seconds / self.spans * 1e6
+
+    @property
+    def us_per_span(self) -> float:
+        """All CPU, microseconds a span."""
+        return self.us(self.agent_s + self.store_s + self.final_merge_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """A running `sluiceway up`."""
+
+    pid: int
+    address: str
+    client: Client
+    folder: Path
+
+
+@contextlib.contextmanager
+def pipeline(folder: Path, settings: Mapping[str, str] | None = None) -> Iterator[Pipeline]:
+    """Run `sluiceway up` in `folder` with free ports; ended in order on leaving.
+
+    Raises:
+        RuntimeError: it ended, or was not ready in time.
+    """
+    grpc_port, http_port, store_port, viewer_port = free_ports(4)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("SLUICEWAY_")} | {
+        "SLUICEWAY_INGEST__GRPC_PORT": str(grpc_port),
+        "SLUICEWAY_INGEST__HTTP_PORT": str(http_port),
+        "SLUICEWAY_STORE__HTTP_PORT": str(store_port),
+        "SLUICEWAY_VIEWER__PORT": str(viewer_port),
+        **(settings or {}),
+    }
+    command = [sys.executable, "-m", "sluiceway", "up", "--data-dir", str(folder)]
+    with (folder / "up.log").open("wb") as printed:
+        child = subprocess.Popen(command, env=environment, stdout=printed, stderr=subprocess.STDOUT)
+    try:
+        _await_ready(child, f"http://127.0.0.1:{viewer_port}/readyz", folder / "up.log")
+        secret = StoreFolder(folder / "store").writer_secret()
+        client = store.connect(f"http://127.0.0.1:{store_port}", WRITER, secret)
+        yield Pipeline(child.pid, f"127.0.0.1:{grpc_port}", client, folder)
+        client.close()
+    finally:
+        child.terminate()
+        try:
+            child.wait(60)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+
+
+def _await_ready(child: subprocess.Popen[bytes], url: str, printed: Path) -> None:
+    deadline_s = time.monotonic() + READY_TIMEOUT_S
+    while time.monotonic() < deadline_s:
+        if child.poll() is not None:
+            raise RuntimeError(f"sluiceway up ended with {child.returncode}:\n{printed.read_text()[-4000:]}")
+        with contextlib.suppress(OSError, urllib.error.URLError), urllib.request.urlopen(url, timeout=2) as reply:  # noqa: S310
+            if reply.status == 200:
+                return
+        time.sleep(0.2)
+    raise RuntimeError(f"sluiceway up was not ready within {READY_TIMEOUT_S} s:\n{printed.read_text()[-4000:]}")
+
+
+def measure(dataset: Dataset, folder: Path) -> Cost:
+    """Send the dataset once through a fresh pipeline in `folder`.
+
+    Raises:
+        RuntimeError: other rows than the acknowledged spans are stored, in the base table or in the rollup.
+    """
+    folder.mkdir(parents=True)
+    first = folder / "first"
+    write(first, [next(read(dataset.path))])
+    with pipeline(folder) as running:
+        client = running.client
+        send_file(running.address, first)
+        _await_spans(client, dataset.spans_a_request)
+        meter = Meter(running.pid)
+        started_s = time.monotonic()
+        send_file(running.address, dataset.path)
+        expected = dataset.spans + dataset.spans_a_request
+        _await_spans(client, expected)
+        elapsed_s = time.monotonic() - started_s
+        store.await_merges(client)
+        inserted = meter.used_s()
+        store.merge_all(client)
+        _await_spans(client, expected)
+        merged = meter.used_s()
+        resident = meter.close()
+        calls = store.number(client, "SELECT sum(Calls) FROM otel.spans_1m WHERE ServiceName != 'sluiceway'")
+        if calls != expected:
+            raise RuntimeError(f"spans_1m: must count {expected} calls, counts {calls}")
+        table_bytes = store.bytes_on_disk(client, "otel_traces")
+    agent_s = merged[running.pid]
+    store_s = sum(used for pid, used in inserted.items() if pid != running.pid)
+    final_s = sum(used for pid, used in merged.items() if pid != running.pid) - store_s
+    return Cost(agent_s, store_s, final_s, dataset.spans, resident, table_bytes, elapsed_s)
+
+
+def _await_spans(client: Client, spans: int) -> None:
+    # Our own spans come and go with the pipeline's batches; they are no part of what was sent.
+    store.await_rows(client, f"{TABLE} WHERE ServiceName != 'sluiceway'", spans)
