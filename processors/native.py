@@ -240,7 +240,7 @@ def encode(batch: pa.RecordBatch, columns: Sequence[Column], arena: Arena) -> me
     Raises:
         TypeError: a column has an Arrow type that no ClickHouse type is written from.
     """
-    block = _Block(arena, 192 * batch.num_rows + 65536)
+    block = _Block(arena, 448 * batch.num_rows + 65536)
     block.varint(len(columns))
     block.varint(batch.num_rows)
     for column, array in zip(columns, batch.columns, strict=True):

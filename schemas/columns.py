@@ -94,7 +94,6 @@ _TRACES = _columns(f"""
     Events.DroppedAttributesCount Array(UInt32)
     Links.Flags Array(UInt32)
     Links.DroppedAttributesCount Array(UInt32)
-    DurationBucket UInt16
 """, added=True)
 
 _LOGS = _columns(f"""

@@ -21,7 +21,8 @@ DEDUPLICATION_WINDOW = 1000
 # An acknowledged insert survives a power cut; measured to cost nothing at this block size.
 _COMMON = (f"non_replicated_deduplication_window = {DEDUPLICATION_WINDOW}, fsync_after_insert = 1, "
            "fsync_part_directory = 1")
-_PARTS = ("ttl_only_drop_parts = 1, min_bytes_for_wide_part = 0, min_rows_for_wide_part = 0, min_level_for_wide_part = 1, "
+_PARTS = ("ttl_only_drop_parts = 1, min_bytes_for_wide_part = 1048576, min_rows_for_wide_part = 0, "
+          "min_level_for_wide_part = 1, "
           "auto_statistics_types = ''")
 # What a table may keep past its retention before its parts go: parts are dropped whole.
 GRACE_DAYS = 1

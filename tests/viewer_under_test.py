@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -77,7 +76,6 @@ def span(
         "SpanKind": kind,
         "ServiceName": service,
         "Duration": duration_ns,
-        "DurationBucket": math.floor(math.log2(max(duration_ns, 1)) * 8),
         "StatusCode": "Error" if failed else "Unset",
         "ServiceVersion": version,
         "Environment": "production",

@@ -14,31 +14,9 @@ from processors.decode.batch import Context, Decoded, Sizes, Work, faults_of, sc
 from processors.decode.strings import Array
 from schemas.columns import TRACES
 from schemas.log import Record
-from schemas.wire import compiled
 
 KINDS = pa.array(["Unspecified", "Internal", "Server", "Client", "Producer", "Consumer", ""])
 STATUSES = pa.array(["Unset", "Ok", "Error", ""])
-# 2^(k/8) as the top 64 bits, k = 1..7: the borders inside one power of two.
-_BORDERS = np.array([int(2.0**63 * 2 ** (k / 8)) for k in range(1, 8)], np.uint64)
-
-
-@compiled
-def duration_buckets(durations, into):
-    """floor(8 log2(duration in ns)) for each row, in integers so that every machine agrees; 0 for 0 and 1 ns."""
-    for row in range(durations.size):
-        value = durations[row]
-        if value < np.uint64(2):
-            into[row] = 0
-            continue
-        exponent = np.int64(63)
-        while value < np.uint64(1 << 63):
-            value <<= np.uint64(1)
-            exponent -= 1
-        bucket = 8 * exponent
-        for border in _BORDERS:
-            if value >= border:
-                bucket += 1
-        into[row] = bucket
 
 
 def decode(records: Sequence[Record], arena: Arena) -> Decoded:
@@ -72,8 +50,6 @@ def decode(records: Sequence[Record], arena: Arena) -> Decoded:
     start = time_values(starts, time_values(ends, received_at))
     end = time_values(ends, start)
     duration = np.maximum(end - start, 0).astype(np.uint64)
-    bucket = np.empty(count, np.uint16)
-    duration_buckets(duration, bucket)
     columns |= {
         "Timestamp": numbers(start),
         "TraceId": fixed(rows.trace_id, count, 16),
@@ -90,7 +66,6 @@ def decode(records: Sequence[Record], arena: Arena) -> Decoded:
         "DroppedAttributesCount": numbers(rows.dropped[0, :count]),
         "DroppedEventsCount": numbers(rows.dropped[1, :count]),
         "DroppedLinksCount": numbers(rows.dropped[2, :count]),
-        "DurationBucket": numbers(bucket),
     }
     columns |= _events(rows, event_rows, count, start, context)
     columns |= _links(rows, link_rows, count, context)

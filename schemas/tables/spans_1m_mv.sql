@@ -11,6 +11,6 @@ SELECT
     count() AS Calls,
     countIf(StatusCode = 'Error') AS Errors,
     sum(Duration) AS DurationSum,
-    sumMap(map(DurationBucket, toUInt64(1))) AS DurationBuckets
+    sumMap(map(toUInt16(floor(log2(greatest(Duration, 1)) * 8)), toUInt64(1))) AS DurationBuckets
 FROM {database}.otel_traces
 GROUP BY Time, TenantId, ServiceName, SpanName, SpanKind, StatusCode, ServiceVersion, Environment
