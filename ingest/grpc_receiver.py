@@ -6,7 +6,6 @@ read, which lets us refuse unread what is over a bound, and bound how long a bod
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -26,7 +25,6 @@ from schemas.errors import ConfigurationError, MalformedRequestError, SluicewayE
 from schemas.signals import NAMES, Signal
 from schemas.telemetry import histogram
 
-_log = logging.getLogger(__name__)
 _TRANSPORT = "grpc"
 _duration = histogram("sluiceway_ingest_request_duration_seconds")
 _REFUSABLE_STREAMS = 1024
