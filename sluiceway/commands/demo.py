@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -61,13 +60,16 @@ def demo(
 @contextmanager
 def _pipeline(config: Config, config_file: Path | None, data_dir: Path | None) -> Iterator[None]:
     """`sluiceway up` as a child, in a session of its own: Ctrl-C ends the traffic first and the pipeline after it."""
+    from sluiceway.doctor import running_pid  # noqa: PLC0415
+
     command = [sys.executable, "-m", "sluiceway", "up", "--exit-with-parent"]
     command += ["--config", str(config_file)] if config_file else []
     command += ["--data-dir", str(data_dir)] if data_dir else []
     with subprocess.Popen(command, start_new_session=True, stdin=subprocess.DEVNULL) as child:
         try:
             deadline = time.monotonic() + _START_TIMEOUT_S
-            while not _listens(config):
+            # It takes the folder once its ports are open; another program on the same ports must not get the traffic.
+            while running_pid(config) != child.pid:
                 if child.poll() is not None:
                     raise SluicewayError(f"the pipeline ended with exit code {child.returncode} while it started")
                 if time.monotonic() > deadline:
@@ -80,16 +82,6 @@ def _pipeline(config: Config, config_file: Path | None, data_dir: Path | None) -
                 child.wait(_STOP_TIMEOUT_S)
             except subprocess.TimeoutExpired:
                 child.kill()
-
-
-def _listens(config: Config) -> bool:
-    ingest = config.ingest
-    for address in ((ingest.grpc_host, ingest.grpc_port), (ingest.http_host, ingest.http_port)):
-        try:
-            socket.create_connection(address, timeout=1).close()
-        except OSError:
-            return False
-    return True
 
 
 def _traffic_and_audit(config: Config, seconds: float | None, rate: float) -> int:

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import typer
 
-from sluiceway.commands.options import ConfigFile, DataDir, loaded
+from sluiceway.commands.options import ConfigFile, DataDir, loaded, store_path
+from sluiceway.config import Config
+
+if TYPE_CHECKING:
+    from clickhouse_connect.driver.client import Client
 
 app = typer.Typer(no_args_is_help=True, help="Compare the store's tables with ours, and bring them up to date.")
 
@@ -15,4 +24,37 @@ def plan(config_file: ConfigFile = None, data_dir: DataDir = None) -> None:
 
     Example: `sluiceway schema plan`
     """
-    loaded(config_file, data_dir)
+    from processors import schema  # noqa: PLC0415
+
+    with _writer(config_file, data_dir) as (config, client):
+        steps = schema.plan(client, config.store.database, config.retention)
+    for step in steps:
+        typer.echo(f"-- {step.reason}\n{step.statement};\n")
+    typer.echo(f"{len(steps)} statements to run" if steps else "up to date", err=bool(steps))
+
+
+@app.command()
+def apply(config_file: ConfigFile = None, data_dir: DataDir = None) -> None:
+    """Run what `plan` prints. Only adds: no table, column or row is dropped. `sluiceway up` does it at every start.
+
+    Safe to run twice, and again after it was interrupted.
+
+    Example: `sluiceway schema apply`
+    """
+    from processors import schema  # noqa: PLC0415
+
+    with _writer(config_file, data_dir) as (config, client):
+        steps = schema.apply(client, config.store.database, config.retention)
+    for step in steps:
+        typer.echo(step.reason)
+    typer.echo(f"{len(steps)} statements applied" if steps else "up to date")
+
+
+@contextmanager
+def _writer(config_file: Path | None, data_dir: Path | None) -> Iterator[tuple[Config, Client]]:
+    from sluiceway.embedded.folder import StoreFolder  # noqa: PLC0415
+    from sluiceway.store_client import writer  # noqa: PLC0415
+
+    config = loaded(config_file, data_dir).config
+    with writer(config.store, StoreFolder(store_path(config))) as client:
+        yield config, client

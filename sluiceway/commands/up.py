@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
 import signal
 import sys
@@ -11,6 +12,9 @@ from typing import Annotated
 import typer
 
 from sluiceway.commands.options import ConfigFile, DataDir, loaded
+from sluiceway.config import Config
+
+_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
 def up(
@@ -31,7 +35,23 @@ def up(
     config = loaded(config_file, data_dir).config
     from sluiceway.embedded import all_in_one  # noqa: PLC0415
 
-    raise typer.Exit(all_in_one.run(config))
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format=_FORMAT)
+    # One line a request or connection would drown what an operator must see.
+    for name in ("uvicorn", "clickhouse_connect", "opentelemetry", "nicegui"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    # The demo says by itself where to look.
+    raise typer.Exit(all_in_one.run(config, on_ready=None if exit_with_parent else lambda _: _say_where(config)))
+
+
+def _say_where(config: Config) -> None:
+    ingest, store, viewer = config.ingest, config.store, config.viewer
+    typer.echo(
+        f"send OTLP to   {ingest.grpc_host}:{ingest.grpc_port} (gRPC), http://{ingest.http_host}:{ingest.http_port}"
+    )
+    if viewer.enabled:
+        typer.echo(f"look at        http://{viewer.host}:{viewer.port}")
+    typer.echo(f"ClickHouse at  http://{store.host}:{store.http_port}, user default, database {store.database}")
+    typer.echo(f"data in        {config.data_dir.absolute()}")
 
 
 def _end_with_parent() -> None:
