@@ -6,22 +6,15 @@ while the receivers must go on acknowledging.
 
 from __future__ import annotations
 
-import hashlib
-import platform
-import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
-import numba
 import numpy as np
 import pyarrow as pa
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-import processors
-import schemas
 from processors import native
 from processors.arena import Arena
 from processors.decode import decode
@@ -78,15 +71,6 @@ def stages() -> Iterator[str]:
         native.encode(pa.RecordBatch.from_arrays([flat], ["c"]), [Column("c", LC)], arena)
         native.encode(pa.RecordBatch.from_arrays([shared], ["m"]), [Column("m", f"Map({LC}, {LC})")], arena)
     yield "encoder"
-
-
-def fingerprint() -> str:
-    """Changes with everything that the cache of compiled code depends on."""
-    parts = [numba.__version__, sys.version, platform.machine(), platform.processor()]
-    for package in (processors, schemas):
-        for file in sorted(Path(package.__path__[0]).rglob("*.py")):
-            parts.append(f"{file}:{file.stat().st_mtime_ns}")
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
 def main() -> None:

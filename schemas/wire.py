@@ -14,17 +14,16 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
 
-# `compiled` code takes no references to the arrays it is passed: counting them atomically, for each array at each call,
-# made the decoder 4 times slower (measured). So neither it nor anything it calls can allocate: callers pass the space.
-compiled = njit(nogil=True, cache=True, _nrt=False)
-inlined = njit(nogil=True, cache=True, _nrt=False, forceinline=True)
+from schemas.jit import compiled, inlined
 
 PADDING = 32
 BROKEN = np.int64(1 << 62)
 VARINT, FIXED64, LENGTH, FIXED32 = 0, 1, 2, 5
+__all__ = ["BROKEN", "PADDING", "compiled", "copy_16", "copy_bytes", "double_of", "fixed32", "fixed64", "inlined", "length",
+           "load_u32", "load_u64", "padded", "skip", "store_u16", "store_u64", "varint"]
 
 
 def _pointer(context: Any, builder: Any, array_type: Any, array: Any, position: Any, to: Any) -> Any:

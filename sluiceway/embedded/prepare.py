@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from processors import schema, warm_up
 from processors.store_client import connect
@@ -60,13 +62,13 @@ class Preparation:
             _log.exception("nothing is stored until this is mended; what arrives is kept in the log")
 
     def _compile(self) -> None:
-        stamp = self._config.data_dir / "compiled"
-        fingerprint = warm_up.fingerprint()
-        if not stamp.exists() or stamp.read_text(encoding="utf-8") != fingerprint:
+        # Says that the cache is whole: an interrupted compilation is taken up again.
+        whole = Path(os.environ["NUMBA_CACHE_DIR"]) / "whole"
+        if not whole.exists():
             self._compile_apart()
             if self._stopping.is_set():
                 return
-            stamp.write_text(fingerprint, encoding="utf-8")
+            whole.touch()
         for _ in warm_up.stages():
             if self._stopping.is_set():
                 return
