@@ -33,7 +33,7 @@ _NO_DISK_BYTES = 256 * MIB
 _MIN_OPEN_FILES = 1024
 # An event a little ahead is a network's doing; more than this, and one of two clocks is wrong.
 _CLOCK_SKEW_S = 5.0
-_CONNECT_TIMEOUT_S = 2.0
+_CONNECT_TIMEOUT_S = 2
 
 
 class Status(enum.StrEnum):
