@@ -59,7 +59,7 @@ _RESOURCE_EXTRAS = f"""
 """
 
 _TRACES = _columns(f"""
-    Timestamp {TIME}; Delta, LZ4
+    Timestamp {TIME}
     TraceId String
     SpanId String
     ParentSpanId String
@@ -97,7 +97,7 @@ _TRACES = _columns(f"""
 """, added=True)
 
 _LOGS = _columns(f"""
-    Timestamp {TIME}; Delta, LZ4
+    Timestamp {TIME}
     TraceId String
     SpanId String
     TraceFlags UInt8
@@ -116,7 +116,7 @@ _LOGS = _columns(f"""
 """) + _columns(f"""
     {_RESOURCE_EXTRAS.strip()}
     ScopeDroppedAttributesCount UInt32
-    ObservedTimestamp {TIME}; Delta, LZ4
+    ObservedTimestamp {TIME}
     DroppedAttributesCount UInt32
     LogFlags UInt32
 """, added=True)
@@ -134,8 +134,8 @@ _METRIC = f"""
     MetricDescription {LC}
     MetricUnit {LC}
     Attributes {MAP}
-    StartTimeUnix {TIME}; Delta, LZ4
-    TimeUnix {TIME}; Delta, LZ4
+    StartTimeUnix {TIME}
+    TimeUnix {TIME}
 """
 _EXEMPLARS = f"""
     Exemplars.FilteredAttributes Array({MAP})

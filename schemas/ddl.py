@@ -23,14 +23,16 @@ _COMMON = (f"non_replicated_deduplication_window = {DEDUPLICATION_WINDOW}, fsync
            "fsync_part_directory = 1")
 _PARTS = ("ttl_only_drop_parts = 1, min_bytes_for_wide_part = 1048576, min_rows_for_wide_part = 0, "
           "min_level_for_wide_part = 1, "
-          "auto_statistics_types = ''")
+          "merge_selector_base = 8, auto_statistics_types = ''")
 # What a table may keep past its retention before its parts go: parts are dropped whole.
 GRACE_DAYS = 1
 
+_TRACE_ID = "INDEX idx_trace_id TraceId TYPE bloom_filter(0.001) GRANULARITY 1"
 _INDEXES = {
-    Signal.TRACES: ("INDEX idx_trace_id TraceId TYPE bloom_filter(0.001) GRANULARITY 1",),
-    Signal.LOGS: ("INDEX idx_trace_id TraceId TYPE bloom_filter(0.001) GRANULARITY 1",),
-    Signal.METRICS: (),
+    Signal.TRACES: (_TRACE_ID, "INDEX idx_time Timestamp TYPE minmax GRANULARITY 1",
+                    "INDEX idx_duration Duration TYPE minmax GRANULARITY 1"),
+    Signal.LOGS: (_TRACE_ID, "INDEX idx_time Timestamp TYPE minmax GRANULARITY 1"),
+    Signal.METRICS: ("INDEX idx_time TimeUnix TYPE minmax GRANULARITY 1",),
 }
 _SORT = {
     Signal.TRACES: "(toStartOfFiveMinutes(Timestamp), ServiceName)",
