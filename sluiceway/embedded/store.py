@@ -31,9 +31,9 @@ BACKOFF_FIRST_S = 0.2
 BACKOFF_MAX_S = 30.0
 # A child that served this long was healthy: its next crash starts the delays from the beginning.
 HEALTHY_AFTER_S = 60.0
-PROBE_INTERVAL_S = 1.0
+PROBE_INTERVAL_S = 0.5
 # Refused connections in a row after which a running child counts as one that stopped listening.
-REFUSED_LIMIT = 3
+REFUSED_LIMIT = 2
 
 
 class State(enum.StrEnum):
