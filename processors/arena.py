@@ -1,7 +1,7 @@
 """Working memory that a thread keeps from batch to batch.
 
-A batch needs some 150 MB of arrays for a moment. Fresh memory costs a page fault for every 4 KiB, which was more than half
-of the decoder's time where faults are slow (virtual machines); memory that was touched before costs nothing.
+A batch needs some 150 MB of arrays for a moment. Fresh memory costs a page fault for every 4 KiB, which was more than
+half of the decoder's time where faults are slow (virtual machines); memory that was touched before costs nothing.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A signal's consumer: a thread that reads records into batches and writes them, again and again until each is committed."""
+"""A signal's consumer: a thread that reads records into batches and tries each until it is committed."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Consumer:
         self._thread.start()
 
     def stop(self, timeout_s: float) -> bool:
-        """Finish the batch under way; False when that took longer than `timeout_s` (it stays frozen and is repeated)."""
+        """Finish the batch under way; False when that took over `timeout_s` (it stays frozen and is repeated)."""
         self._stop.set()
         self._thread.join(timeout_s)
         stopped = not self._thread.is_alive()
@@ -88,8 +88,8 @@ class Consumer:
             except SluicewayError as error:
                 attempt += 1
                 self._back_off(attempt, error)
-            except Exception as error:
-                # A defect of ours must not end consumption silently: the batch stays frozen, is tried again and is seen.
+            except Exception as error:  # noqa: BLE001
+                # A defect of ours must not end consumption silently: the batch stays frozen, and is tried again.
                 attempt += 1
                 _log.exception("%s consumer failed", self.signal)
                 self._back_off(attempt, error)
@@ -102,8 +102,9 @@ class Consumer:
         most_s = min(self._settings.retry_max_s, max(least_s, _FIRST_RETRY_S * 2 ** min(attempt, 16)))
         # Full jitter: many consumers that failed together must not return together.
         wait_s = random.uniform(_FIRST_RETRY_S, max(most_s, _FIRST_RETRY_S))  # noqa: S311
-        _log.warning("%s batch not written, attempt %d, next in %.1f s; nothing is lost: %s", self.signal, attempt, wait_s,
-                     error)
+        _log.warning(
+            "%s batch not written, attempt %d, next in %.1f s; nothing is lost: %s", self.signal, attempt, wait_s, error
+        )
         self._stop.wait(wait_s)
 
     def _next_batch(self, partition: int) -> list[Record]:
@@ -141,7 +142,9 @@ class Consumer:
     def _frozen(self, partition: int, first: int, last: int) -> list[Record]:
         records: list[Record] = []
         while first <= last:
-            found = self._reader.read(partition, first, last=last, max_records=_MAX_RECORDS, max_bytes=self._settings.max_bytes)
+            found = self._reader.read(
+                partition, first, last=last, max_records=_MAX_RECORDS, max_bytes=self._settings.max_bytes
+            )
             if not found:
                 break
             records += found
@@ -151,7 +154,8 @@ class Consumer:
         return records
 
 
-def consumers(open_reader: Callable[[Signal], LogReader], open_store: Callable[[], StoreInserter],
-              settings: BatchSettings) -> list[Consumer]:
+def consumers(
+    open_reader: Callable[[Signal], LogReader], open_store: Callable[[], StoreInserter], settings: BatchSettings
+) -> list[Consumer]:
     """One consumer a signal, each with a reader, a client and memory of its own, so that one cannot hold up another."""
     return [Consumer(signal, open_reader(signal), open_store(), settings) for signal in Signal]

@@ -15,8 +15,9 @@ from schemas.signals import Signal
 _DAY_NS = 86_400 * 10**9
 
 
-def ledger_rows(signal: Signal, log_id: str, records: Sequence[Record], offsets: OffsetRange,
-                decoded: Decoded) -> list[dict[str, Any]]:
+def ledger_rows(
+    signal: Signal, log_id: str, records: Sequence[Record], offsets: OffsetRange, decoded: Decoded
+) -> list[dict[str, Any]]:
     """The ledger of one batch, the same at every attempt.
 
     A row per tenant with `TableName` '' says what was received and what became of it; a row per tenant, table and event
@@ -26,8 +27,12 @@ def ledger_rows(signal: Signal, log_id: str, records: Sequence[Record], offsets:
     common = {
         # Not the time of the insert: a repeated batch must write the same bytes.
         "Time": max(record.received_at_ns for record in records) // 1_000_000 / 1000,
-        "LogId": log_id, "Signal": signal.value, "Topic": first.topic, "Partition": first.partition,
-        "FirstOffset": offsets.first, "LastOffset": offsets.last,
+        "LogId": log_id,
+        "Signal": signal.value,
+        "Topic": first.topic,
+        "Partition": first.partition,
+        "FirstOffset": offsets.first,
+        "LastOffset": offsets.last,
     }
     tenants = sorted({record.tenant for record in records})
     code = {tenant: at for at, tenant in enumerate(tenants)}
@@ -47,10 +52,26 @@ def ledger_rows(signal: Signal, log_id: str, records: Sequence[Record], offsets:
             mine = of_record[decoded.record_of_row[name]] == code[tenant]
             time_ns = batch.column(BY_NAME[name].time).to_numpy()[mine]
             days, counts = np.unique(time_ns // _DAY_NS, return_counts=True)
-            stored += [{**common, **zero, "TenantId": tenant, "TableName": name,
-                        "Day": str(np.datetime64(int(day), "D")), "Stored": int(count)}
-                       for day, count in zip(days, counts, strict=True)]
-        rows.append({**common, **zero, "TenantId": tenant, "TableName": "", "Received": int(received[code[tenant]]),
-                     "DeadLettered": int(dead[code[tenant]])})
+            stored += [
+                {
+                    **common,
+                    **zero,
+                    "TenantId": tenant,
+                    "TableName": name,
+                    "Day": str(np.datetime64(int(day), "D")),
+                    "Stored": int(count),
+                }
+                for day, count in zip(days, counts, strict=True)
+            ]
+        rows.append(
+            {
+                **common,
+                **zero,
+                "TenantId": tenant,
+                "TableName": "",
+                "Received": int(received[code[tenant]]),
+                "DeadLettered": int(dead[code[tenant]]),
+            }
+        )
         rows += stored
     return rows

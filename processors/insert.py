@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any
 
 from clickhouse_connect.driver.client import Client
@@ -14,9 +14,9 @@ from schemas.telemetry import counter, histogram
 
 _BODY_CHUNK_BYTES = 1 << 20
 
-# A batch must arrive as the one block that it is: the token stands for the block, and a split would need two. The server
-# default of dependent views has changed between versions, so it is always said. Timestamps may span any number of days
-# within retention, and a refusal would make the batch poison.
+# A batch must arrive as the one block that it is: the token stands for the block, and a split would need two. The
+# server default of dependent views has changed between versions, so it is always said. Timestamps may span any number
+# of days within retention, and a refusal would make the batch poison.
 _SETTINGS: Mapping[str, Any] = {
     "async_insert": 0,
     "insert_deduplicate": 1,
@@ -32,7 +32,10 @@ _SETTINGS: Mapping[str, Any] = {
 
 
 class StoreInserter:
-    """Inserts into one database over one HTTP client. `connect` opens the client at first use and after it was dropped."""
+    """Inserts into one database over one HTTP client.
+
+    `connect` opens the client at first use and after it was dropped.
+    """
 
     def __init__(self, connect: Callable[[], Client], database: str) -> None:
         self._connect = connect
@@ -62,8 +65,12 @@ class StoreInserter:
             if self._client is None:
                 self._client = self._connect()
             self._client.raw_insert(
-                f"{self._database}.{table}", column_names=list(names), insert_block=_chunks(body), fmt=form,
-                settings={**_SETTINGS, "insert_deduplication_token": token})
+                f"{self._database}.{table}",
+                column_names=list(names),
+                insert_block=_chunks(body),
+                fmt=form,
+                settings={**_SETTINGS, "insert_deduplication_token": token},
+            )
         labels = {"table": table}
         self._rows.add(rows, labels)
         self._bytes.add(len(body), labels)
@@ -76,7 +83,7 @@ class StoreInserter:
             self._client = None
 
 
-def _chunks(body: memoryview) -> Iterator[bytes]:
+def _chunks(body: memoryview) -> Generator[bytes]:
     # Sent chunked, so that the 30 MB of a body are not copied once more as a whole.
     for start in range(0, len(body), _BODY_CHUNK_BYTES):
         yield bytes(body[start : start + _BODY_CHUNK_BYTES])

@@ -2,7 +2,8 @@
 
 LowCardinality columns, map keys and repeated map values go out dictionary-encoded, which costs the server half of what
 plain strings do (measured). Dictionaries belong to the block: values are numbered in order of appearance, 0 is ''.
-Layout: ClickHouse's NativeWriter and SerializationLowCardinality; checked against what the server answers in FORMAT Native.
+Layout: ClickHouse's NativeWriter and SerializationLowCardinality; checked against what the server answers in FORMAT
+Native.
 """
 
 from __future__ import annotations
@@ -193,7 +194,7 @@ class _Block:
         """`count` elements at the end of the block, to be filled by the caller."""
         size = count * np.dtype(dtype).itemsize
         self.room(size)
-        view = self.out[self.at : self.at + size].view(dtype)
+        view: Array = self.out[self.at : self.at + size].view(dtype)
         self.at += size
         return view
 
@@ -311,5 +312,10 @@ def _put_shared_map(block: _Block, arena: Arena, array: pa.DictionaryArray) -> N
         codes = _codes(part)
         dictionary = _Dictionary(arena, part.dictionary)
         dictionary.use(codes)
-        dictionary.put(block, entries, lambda numbering, into, codes=codes: expand_indexes(  # type: ignore[misc]
-            groups, offsets, codes, numbering, into))
+        dictionary.put(
+            block,
+            entries,
+            lambda numbering, into, codes=codes: expand_indexes(  # type: ignore[misc]
+                groups, offsets, codes, numbering, into
+            ),
+        )

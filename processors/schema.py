@@ -38,19 +38,24 @@ def plan(client: Client, database: str, retention: RetentionSettings) -> list[St
         steps = []
         if database not in databases:
             steps.append(Step(f"CREATE DATABASE IF NOT EXISTS {database} ENGINE = Atomic", "the database is missing"))
-        tables = {name: (create, select, comment) for name, create, select, comment in client.query(
-            "SELECT name, create_table_query, as_select, comment FROM system.tables WHERE database = {d:String}",
-            parameters={"d": database}).result_rows}
+        tables = {
+            name: (create, select, comment)
+            for name, create, select, comment in client.query(
+                "SELECT name, create_table_query, as_select, comment FROM system.tables WHERE database = {d:String}",
+                parameters={"d": database},
+            ).result_rows
+        }
         columns: dict[str, dict[str, str]] = {}
         for table, name, kind in client.query(
-                "SELECT table, name, type FROM system.columns WHERE database = {d:String}",
-                parameters={"d": database}).result_rows:
+            "SELECT table, name, type FROM system.columns WHERE database = {d:String}", parameters={"d": database}
+        ).result_rows:
             columns.setdefault(table, {})[name] = kind
         if "schema_versions" in tables:
             newest = int(client.query(f"SELECT max(Version) FROM {database}.schema_versions").result_rows[0][0])
             if newest > VERSION:
                 raise ConfigurationError(
-                    f"schema: the store has version {newest}, this release knows {VERSION}; run the later release")
+                    f"schema: the store has version {newest}, this release knows {VERSION}; run the later release"
+                )
     for definition in definitions(database, retention):
         if definition.name not in tables:
             steps.append(Step(_create(definition), f"{definition.name} is missing"))
@@ -74,22 +79,37 @@ def _changes(definition: Definition, database: str, create: str, comment: str, f
         if comment == definition.checksum:
             return []
         if " MATERIALIZED VIEW " not in definition.create:
-            return [Step(_create(definition).replace("CREATE VIEW IF NOT EXISTS", "CREATE OR REPLACE VIEW", 1),
-                         f"the query of {definition.name} changed")]
-        return [Step(f"ALTER TABLE {name} MODIFY QUERY {definition.query}", f"the query of {definition.name} changed"),
-                Step(f"ALTER TABLE {name} MODIFY COMMENT '{definition.checksum}'", "says which definition it has")]
+            return [
+                Step(
+                    _create(definition).replace("CREATE VIEW IF NOT EXISTS", "CREATE OR REPLACE VIEW", 1),
+                    f"the query of {definition.name} changed",
+                )
+            ]
+        return [
+            Step(f"ALTER TABLE {name} MODIFY QUERY {definition.query}", f"the query of {definition.name} changed"),
+            Step(f"ALTER TABLE {name} MODIFY COMMENT '{definition.checksum}'", "says which definition it has"),
+        ]
     steps = []
     for column in definition.table.columns if definition.table else ():
         have = found.get(column.name)
         if have is None:
-            steps.append(Step(f"ALTER TABLE {name} ADD COLUMN IF NOT EXISTS "
-                              f"{column_sql(column.name, column.type, column.codec)}", f"{column.name} is missing"))
+            steps.append(
+                Step(
+                    f"ALTER TABLE {name} ADD COLUMN IF NOT EXISTS {column_sql(column.name, column.type, column.codec)}",
+                    f"{column.name} is missing",
+                )
+            )
         elif have != column.type:
             raise ConfigurationError(
-                f"schema: {name}.{column.name} must be {column.type} (types are never changed in place); found {have}")
+                f"schema: {name}.{column.name} must be {column.type} (types are never changed in place); found {have}"
+            )
     if definition.ttl and _plain(definition.ttl) not in _plain(create):
-        steps.append(Step(f"ALTER TABLE {name} MODIFY TTL {definition.ttl} SETTINGS materialize_ttl_after_modify = 0",
-                          f"the retention of {definition.name} changed"))
+        steps.append(
+            Step(
+                f"ALTER TABLE {name} MODIFY TTL {definition.ttl} SETTINGS materialize_ttl_after_modify = 0",
+                f"the retention of {definition.name} changed",
+            )
+        )
     return steps
 
 
@@ -108,7 +128,12 @@ def apply(client: Client, database: str, retention: RetentionSettings) -> list[S
         for step in steps:
             client.command(step.statement)
         if steps:
-            checksum = hashlib.sha256("".join(d.checksum for d in definitions(database, retention)).encode()).hexdigest()
-            client.insert(f"{database}.schema_versions", [[VERSION, checksum[:16], [step.statement for step in steps]]],
-                          column_names=["Version", "Checksum", "Statements"])
+            checksum = hashlib.sha256(
+                "".join(d.checksum for d in definitions(database, retention)).encode()
+            ).hexdigest()
+            client.insert(
+                f"{database}.schema_versions",
+                [[VERSION, checksum[:16], [step.statement for step in steps]]],
+                column_names=["Version", "Checksum", "Statements"],
+            )
     return steps

@@ -1,7 +1,7 @@
-"""Compile everything that a batch needs, before the first batch: `python -m processors.warm_up` fills the on-disk cache.
+"""Compile all that a batch needs before the first one: `python -m processors.warm_up` fills the cache on disk.
 
-It is run in a process of its own, because the compiler holds the interpreter's lock for tens of seconds at a first start,
-while the receivers must go on acknowledging.
+It is run in a process of its own, because the compiler holds the interpreter's lock for tens of seconds at a first
+start, while the receivers must go on acknowledging.
 """
 
 from __future__ import annotations
@@ -64,8 +64,9 @@ def stages() -> Iterator[str]:
         arena.reset()
         values = pa.array([str(value) for value in range(size)])
         codes = pa.array(np.arange(size, dtype=np.uint32))
-        maps = pa.MapArray.from_arrays(pa.array([0, size], pa.int32()), *(
-            pa.DictionaryArray.from_arrays(codes, values) for _ in range(2)))
+        maps = pa.MapArray.from_arrays(
+            pa.array([0, size], pa.int32()), *(pa.DictionaryArray.from_arrays(codes, values) for _ in range(2))
+        )
         shared = pa.DictionaryArray.from_arrays(pa.array([0], pa.int32()), maps)
         flat = pa.DictionaryArray.from_arrays(codes, values)
         native.encode(pa.RecordBatch.from_arrays([flat], ["c"]), [Column("c", LC)], arena)
@@ -76,7 +77,7 @@ def stages() -> Iterator[str]:
 def main() -> None:
     """Say each stage on a line of its own."""
     for stage in stages():
-        print(stage, flush=True)  # noqa: T201
+        print(stage, flush=True)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 """The exactly-once protocol: freeze, insert with tokens, commit.
 
-A batch is the records [first, last] of one partition. Its range is frozen where the offsets live before its first insert;
-every insert carries a token made of log, topic, partition, range and table; the offset moves after the last of them. After
-any crash the frozen range is read again, decodes to the same blocks, and the store drops what it has, views included.
+A batch is the records [first, last] of one partition. Its range is frozen where the offsets live before its first
+insert; every insert carries a token made of log, topic, partition, range and table; the offset moves after the last of
+them. After any crash the frozen range is read again, decodes to the same blocks, and the store drops what it has,
+views included.
 """
 
 from __future__ import annotations
@@ -104,10 +105,11 @@ class BatchWriter:
         if bad and recent_bad >= limit.flood_min_bad and recent_bad > limit.flood_share * len(self._recent):
             self._recent.clear()
             raise FloodError(
-                f"{self._signal}: {recent_bad} of the last records are malformed (batch.flood_share {limit.flood_share}, "
-                f"batch.flood_min_bad {limit.flood_min_bad}); the first: byte {decoded.faults[0].at}: "
+                f"{self._signal}: {recent_bad} of the last records are bad (batch.flood_share {limit.flood_share},"
+                f" batch.flood_min_bad {limit.flood_min_bad}); the first: byte {decoded.faults[0].at}: "
                 f"{decoded.faults[0].rule}. The consumer stops; the records stay in the log. Mend the sender and set "
-                "batch.flood_share to 1 for one start to put them among the dead letters.")
+                "batch.flood_share to 1 for one start to put them among the dead letters."
+            )
 
     def _count(self, decoded: Decoded, letters: int, took_s: float) -> None:
         labels = {"signal": self._signal.value}

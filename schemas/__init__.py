@@ -1,1 +1,1 @@
-"""Contracts, pure: no I/O. OTLP wire and columns, the log, tables, rollups, the ledger, errors, our metric catalogue."""
+"""Contracts, pure: OTLP wire and columns, the log, tables, rollups, errors, settings, our metric catalogue."""

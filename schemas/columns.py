@@ -1,7 +1,8 @@
 """THE list of columns: name, ClickHouse type and codec of every base table. DDL, decoder and inserts all follow it.
 
-Names, order and values are the OpenTelemetry ClickHouse exporter's; what we add stands after them and is marked `added`.
-Types may be more exact than the exporter's (LowCardinality where values repeat, nanoseconds where it keeps seconds).
+Names, order and values are the OpenTelemetry ClickHouse exporter's; what we add stands after them and is marked
+`added`. Types may be more exact than the exporter's (LowCardinality where values repeat, nanoseconds where it keeps
+seconds).
 """
 
 from __future__ import annotations
@@ -81,7 +82,8 @@ _TRACES = _columns(f"""
     Links.SpanId Array(String)
     Links.TraceState Array(String)
     Links.Attributes Array({MAP})
-""") + _columns(f"""
+""") + _columns(
+    f"""
     {_RESOURCE_EXTRAS.strip()}
     ResourceSchemaUrl {LC}
     ScopeAttributes {SHARED_MAP}
@@ -94,7 +96,9 @@ _TRACES = _columns(f"""
     Events.DroppedAttributesCount Array(UInt32)
     Links.Flags Array(UInt32)
     Links.DroppedAttributesCount Array(UInt32)
-""", added=True)
+""",
+    added=True,
+)
 
 _LOGS = _columns(f"""
     Timestamp {TIME}
@@ -113,13 +117,16 @@ _LOGS = _columns(f"""
     ScopeAttributes {SHARED_MAP}
     LogAttributes {MAP}
     EventName {LC}
-""") + _columns(f"""
+""") + _columns(
+    f"""
     {_RESOURCE_EXTRAS.strip()}
     ScopeDroppedAttributesCount UInt32
     ObservedTimestamp {TIME}
     DroppedAttributesCount UInt32
     LogFlags UInt32
-""", added=True)
+""",
+    added=True,
+)
 
 _METRIC = f"""
     ResourceAttributes {SHARED_MAP}
@@ -160,7 +167,9 @@ TRACES = Table("otel_traces", Signal.TRACES, "Timestamp", _TRACES)
 LOGS = Table("otel_logs", Signal.LOGS, "Timestamp", _LOGS)
 GAUGE = _metric("otel_metrics_gauge", _NUMBER, _NUMBER_ADDED)
 SUM = _metric("otel_metrics_sum", f"{_NUMBER}\n{_TEMPORAL}\nIsMonotonic Bool", _NUMBER_ADDED)
-HISTOGRAM = _metric("otel_metrics_histogram", f"""
+HISTOGRAM = _metric(
+    "otel_metrics_histogram",
+    f"""
     Count UInt64
     Sum Float64
     BucketCounts Array(UInt64)
@@ -170,8 +179,12 @@ HISTOGRAM = _metric("otel_metrics_histogram", f"""
     Min Float64
     Max Float64
     {_TEMPORAL}
-""", _PRESENT)
-EXPONENTIAL_HISTOGRAM = _metric("otel_metrics_exponential_histogram", f"""
+""",
+    _PRESENT,
+)
+EXPONENTIAL_HISTOGRAM = _metric(
+    "otel_metrics_exponential_histogram",
+    f"""
     Count UInt64
     Sum Float64
     Scale Int32
@@ -185,14 +198,19 @@ EXPONENTIAL_HISTOGRAM = _metric("otel_metrics_exponential_histogram", f"""
     Min Float64
     Max Float64
     {_TEMPORAL}
-""", f"{_PRESENT}\nZeroThreshold Float64")
-SUMMARY = _metric("otel_metrics_summary", """
+""",
+    f"{_PRESENT}\nZeroThreshold Float64",
+)
+SUMMARY = _metric(
+    "otel_metrics_summary",
+    """
     Count UInt64
     Sum Float64
     ValueAtQuantiles.Quantile Array(Float64)
     ValueAtQuantiles.Value Array(Float64)
     Flags UInt32
-""")
+""",
+)
 
 TABLES: tuple[Table, ...] = (TRACES, LOGS, GAUGE, SUM, HISTOGRAM, EXPONENTIAL_HISTOGRAM, SUMMARY)
 BY_NAME: dict[str, Table] = {table.name: table for table in TABLES}

@@ -1,4 +1,4 @@
-"""Every object of our database as SQL, in creation order: base tables from schemas.columns, the rest from `tables/*.sql`.
+"""Every object of our database as SQL, in creation order: base tables from the columns, the rest from `tables/*.sql`.
 
 The choices of sort key, codecs, indexes and part formats are measured: docs/decisions/0002-table-layout.md.
 """
@@ -19,18 +19,24 @@ VERSION = 1
 DEDUPLICATION_WINDOW = 1000
 
 # An acknowledged insert survives a power cut; measured to cost nothing at this block size.
-_COMMON = (f"non_replicated_deduplication_window = {DEDUPLICATION_WINDOW}, fsync_after_insert = 1, "
-           "fsync_part_directory = 1")
-_PARTS = ("ttl_only_drop_parts = 1, min_bytes_for_wide_part = 1048576, min_rows_for_wide_part = 0, "
-          "min_level_for_wide_part = 1, "
-          "merge_selector_base = 8, auto_statistics_types = ''")
+_COMMON = (
+    f"non_replicated_deduplication_window = {DEDUPLICATION_WINDOW}, fsync_after_insert = 1, fsync_part_directory = 1"
+)
+_PARTS = (
+    "ttl_only_drop_parts = 1, min_bytes_for_wide_part = 1048576, min_rows_for_wide_part = 0, "
+    "min_level_for_wide_part = 1, "
+    "merge_selector_base = 8, auto_statistics_types = ''"
+)
 # What a table may keep past its retention before its parts go: parts are dropped whole.
 GRACE_DAYS = 1
 
 _TRACE_ID = "INDEX idx_trace_id TraceId TYPE bloom_filter(0.001) GRANULARITY 1"
 _INDEXES = {
-    Signal.TRACES: (_TRACE_ID, "INDEX idx_time Timestamp TYPE minmax GRANULARITY 1",
-                    "INDEX idx_duration Duration TYPE minmax GRANULARITY 1"),
+    Signal.TRACES: (
+        _TRACE_ID,
+        "INDEX idx_time Timestamp TYPE minmax GRANULARITY 1",
+        "INDEX idx_duration Duration TYPE minmax GRANULARITY 1",
+    ),
     Signal.LOGS: (_TRACE_ID, "INDEX idx_time Timestamp TYPE minmax GRANULARITY 1"),
     Signal.METRICS: ("INDEX idx_time TimeUnix TYPE minmax GRANULARITY 1",),
 }
@@ -40,10 +46,27 @@ _SORT = {
     Signal.METRICS: "(toStartOfHour(TimeUnix), ServiceName, MetricName)",
 }
 # Columns that the exporter materializes from resource attributes; aliases cost nothing on insert.
-_KUBERNETES = ("k8s.cluster.name", "k8s.container.name", "k8s.deployment.name", "k8s.namespace.name", "k8s.node.name",
-               "k8s.pod.name", "k8s.pod.uid", "deployment.environment.name")
-_FILES = ("otel_traces_trace_id_ts", "otel_traces_trace_id_ts_mv", "spans_1m", "spans_1m_mv", "logs_1m", "logs_1m_mv",
-          "otel_metrics_exp_histogram", "ledger", "schema_versions")
+_KUBERNETES = (
+    "k8s.cluster.name",
+    "k8s.container.name",
+    "k8s.deployment.name",
+    "k8s.namespace.name",
+    "k8s.node.name",
+    "k8s.pod.name",
+    "k8s.pod.uid",
+    "deployment.environment.name",
+)
+_FILES = (
+    "otel_traces_trace_id_ts",
+    "otel_traces_trace_id_ts_mv",
+    "spans_1m",
+    "spans_1m_mv",
+    "logs_1m",
+    "logs_1m_mv",
+    "otel_metrics_exp_histogram",
+    "ledger",
+    "schema_versions",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +95,11 @@ class Definition:
 
 def retention_days(signal: Signal, retention: RetentionSettings) -> int:
     """Days that a signal's base tables are kept at least."""
-    return {Signal.TRACES: retention.traces_days, Signal.LOGS: retention.logs_days,
-            Signal.METRICS: retention.metrics_days}[signal]
+    return {
+        Signal.TRACES: retention.traces_days,
+        Signal.LOGS: retention.logs_days,
+        Signal.METRICS: retention.metrics_days,
+    }[signal]
 
 
 def column_sql(name: str, type_name: str, codec: str) -> str:
@@ -85,14 +111,18 @@ def column_sql(name: str, type_name: str, codec: str) -> str:
 def _base_table(table: Table, database: str, retention: RetentionSettings) -> Definition:
     lines = [column_sql(column.name, column.type, column.codec) for column in table.columns]
     if table.signal is Signal.LOGS:
-        lines += [f"`__otel_materialized_{key}` LowCardinality(String) ALIAS ResourceAttributes['{key}']"
-                  for key in _KUBERNETES]
+        lines += [
+            f"`__otel_materialized_{key}` LowCardinality(String) ALIAS ResourceAttributes['{key}']"
+            for key in _KUBERNETES
+        ]
     lines += _INDEXES[table.signal]
     ttl = f"toDateTime({table.time}) + toIntervalDay({retention_days(table.signal, retention) + GRACE_DAYS})"
     body = ",\n    ".join(lines)
-    create = (f"CREATE TABLE IF NOT EXISTS {database}.{table.name}\n(\n    {body}\n)\nENGINE = MergeTree\n"
-              f"PARTITION BY toDate({table.time})\nORDER BY {_SORT[table.signal]}\nTTL {ttl}\n"
-              f"SETTINGS {_COMMON}, {_PARTS}")
+    create = (
+        f"CREATE TABLE IF NOT EXISTS {database}.{table.name}\n(\n    {body}\n)\nENGINE = MergeTree\n"
+        f"PARTITION BY toDate({table.time})\nORDER BY {_SORT[table.signal]}\nTTL {ttl}\n"
+        f"SETTINGS {_COMMON}, {_PARTS}"
+    )
     return Definition(table.name, create, ttl, "", table)
 
 
@@ -100,8 +130,11 @@ def _from_file(name: str, database: str, retention: RetentionSettings) -> Defini
     text = resources.files("schemas").joinpath("tables", f"{name}.sql").read_text(encoding="utf-8").strip()
     partitioned = "PARTITION BY" in text
     create = text.format(
-        database=database, settings=f"{_COMMON}, {_PARTS}" if partitioned else _COMMON,
-        traces_ttl_days=retention.traces_days + GRACE_DAYS, rollups_ttl_days=retention.rollups_days + GRACE_DAYS)
+        database=database,
+        settings=f"{_COMMON}, {_PARTS}" if partitioned else _COMMON,
+        traces_ttl_days=retention.traces_days + GRACE_DAYS,
+        rollups_ttl_days=retention.rollups_days + GRACE_DAYS,
+    )
     _, _, rest = create.partition("\nTTL ")
     ttl = rest.partition("\n")[0]
     query = create.partition(" AS\n")[2] if " VIEW " in create.partition("\n")[0] else ""
@@ -110,5 +143,7 @@ def _from_file(name: str, database: str, retention: RetentionSettings) -> Defini
 
 def definitions(database: str, retention: RetentionSettings) -> tuple[Definition, ...]:
     """All objects, tables before the views that need them."""
-    return (*(_base_table(table, database, retention) for table in TABLES),
-            *(_from_file(name, database, retention) for name in _FILES))
+    return (
+        *(_base_table(table, database, retention) for table in TABLES),
+        *(_from_file(name, database, retention) for name in _FILES),
+    )

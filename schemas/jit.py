@@ -1,8 +1,9 @@
 """The compiler's settings, and where compiled code is kept.
 
-numba asks only whether a function's own file has changed, while compiled code holds the functions and constants of other
-files too. So the cache folder is named by the content of every file that takes part: changed code never meets stale code,
-and a release finds its own. `NUMBA_CACHE_DIR` overrides the place, and then clearing it is the operator's business.
+numba asks only whether a function's own file has changed, while compiled code holds the functions and constants of
+other files too. So the cache folder is named by the content of every file that takes part: changed code never meets
+stale code, and a release finds its own. `NUMBA_CACHE_DIR` overrides the place, and then clearing it is the operator's
+business.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import sys
 import tempfile
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numba
 from numba import njit
@@ -51,9 +53,10 @@ def _cache_folder() -> Path:
 if not os.environ.get("NUMBA_CACHE_DIR"):
     # For this process and for the children that fill the cache for it.
     os.environ["NUMBA_CACHE_DIR"] = str(_cache_folder())
-    numba.config.reload_config()
+    numba.config.reload_config()  # type: ignore[no-untyped-call]
 
 # `compiled` code takes no references to the arrays it is passed: counting them atomically, for each array at each call,
 # made the decoder 4 times slower (measured). So neither it nor anything it calls can allocate: callers pass the space.
-compiled = njit(nogil=True, cache=True, _nrt=False)
-inlined = njit(nogil=True, cache=True, _nrt=False, forceinline=True)
+_OPTIONS: Any = {"nogil": True, "cache": True, "_nrt": False}
+compiled = njit(**_OPTIONS)
+inlined = njit(**_OPTIONS, forceinline=True)

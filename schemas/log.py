@@ -1,7 +1,8 @@
 """The log contract: what SQLite implements on one machine and Kafka past one.
 
 `next_offset` always means the first record not yet committed, which is the next one to read. Offsets of one partition
-grow; they may have gaps. A value is the OTLP `Export*ServiceRequest` protobuf, or several concatenated (protobuf merge).
+grow; they may have gaps. A value is the OTLP `Export*ServiceRequest` protobuf, or several concatenated (protobuf
+merge).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Settings that more than one package needs: the log, the store, retention. Every field says meaning, unit and default."""
+"""Settings that more than one package needs: the log, the store, retention."""
 
 from __future__ import annotations
 
@@ -19,14 +19,21 @@ class Section(BaseModel):
 class LogSettings(Section):
     """The embedded log."""
 
-    path: Path | None = Field(None, description="File of the embedded log; none means `log/log.sqlite` in the data folder.")
+    path: Path | None = Field(
+        None, description="File of the embedded log; none means `log/log.sqlite` in the data folder."
+    )
     max_bytes: int = Field(
-        20 * GIB, ge=64 * MIB, description="Size bound of the log on disk, bytes. Records already stored are deleted to "
-        "stay below it; what is not yet stored never is: then new requests are refused with 503 / UNAVAILABLE.")
+        20 * GIB,
+        ge=64 * MIB,
+        description="Size bound of the log on disk, bytes. Records already stored are deleted to "
+        "stay below it; what is not yet stored never is: then new requests are refused with 503 / UNAVAILABLE.",
+    )
     max_record_bytes: int = Field(
-        4 * MIB, ge=64 * 1024, le=256 * MIB, description="Largest record, bytes. Larger requests are split.")
+        4 * MIB, ge=64 * 1024, le=256 * MIB, description="Largest record, bytes. Larger requests are split."
+    )
     retention_s: float = Field(
-        6 * 3600, ge=0, description="How long records are kept after they were stored, seconds. 0 deletes at once.")
+        6 * 3600, ge=0, description="How long records are kept after they were stored, seconds. 0 deletes at once."
+    )
 
 
 class StoreSettings(Section):
@@ -34,19 +41,28 @@ class StoreSettings(Section):
 
     database: str = Field("otel", pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", description="Database of all our tables.")
     binary: Path | None = Field(
-        None, description="A `clickhouse` binary to run instead of the server in the chdb-core wheel; none means the wheel.")
+        None,
+        description="A `clickhouse` binary to run instead of the server in the chdb-core wheel; none means the wheel.",
+    )
     host: str = Field("127.0.0.1", description="Address that the store listens on.")
     http_port: int = Field(8123, ge=1, le=65535, description="ClickHouse HTTP port.")
     native_port: int | None = Field(None, ge=1, le=65535, description="ClickHouse native TCP port; none means closed.")
     max_memory_bytes: int = Field(
-        700 * MIB, ge=256 * MIB, description="Bound on the memory of the store for all queries, inserts and merges, bytes.")
+        700 * MIB,
+        ge=256 * MIB,
+        description="Bound on the memory of the store for all queries, inserts and merges, bytes.",
+    )
     reader_max_memory_bytes: int = Field(
-        256 * MIB, ge=16 * MIB, description="Bound on one query of the read-only user, bytes; it cannot lift it.")
+        256 * MIB, ge=16 * MIB, description="Bound on one query of the read-only user, bytes; it cannot lift it."
+    )
     reader_max_execution_s: int = Field(
-        30, ge=1, description="Bound on one query of the read-only user, seconds; it can lower it, not lift it.")
+        30, ge=1, description="Bound on one query of the read-only user, seconds; it can lower it, not lift it."
+    )
     reader_max_threads: int = Field(2, ge=1, description="Threads of one query of the read-only user.")
     start_timeout_s: float = Field(60, gt=0, description="How long the store may take to become ready, seconds.")
-    stop_timeout_s: float = Field(15, gt=0, description="How long an orderly stop may take before the child is killed, seconds.")
+    stop_timeout_s: float = Field(
+        15, gt=0, description="How long an orderly stop may take before the child is killed, seconds."
+    )
 
 
 class RetentionSettings(Section):

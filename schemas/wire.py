@@ -4,8 +4,8 @@ A read that would pass the end of its message returns the position `BROKEN`, whi
 form `while p < end` then stop by themselves, and the check `p != end` after the loop finds the fault. So every message
 costs one comparison, not one for each field. Source: the protobuf encoding specification.
 
-Every byte array given to these functions MUST end in `PADDING` bytes that belong to no message: unaligned loads may touch
-up to 16 bytes past the value that they are for.
+Every byte array given to these functions MUST end in `PADDING` bytes that belong to no message: unaligned loads may
+touch up to 16 bytes past the value that they are for.
 """
 
 from __future__ import annotations
@@ -22,8 +22,25 @@ from schemas.jit import compiled, inlined
 PADDING = 32
 BROKEN = np.int64(1 << 62)
 VARINT, FIXED64, LENGTH, FIXED32 = 0, 1, 2, 5
-__all__ = ["BROKEN", "PADDING", "compiled", "copy_16", "copy_bytes", "double_of", "fixed32", "fixed64", "inlined", "length",
-           "load_u32", "load_u64", "padded", "skip", "store_u16", "store_u64", "varint"]
+__all__ = [
+    "BROKEN",
+    "PADDING",
+    "compiled",
+    "copy_16",
+    "copy_bytes",
+    "double_of",
+    "fixed32",
+    "fixed64",
+    "inlined",
+    "length",
+    "load_u32",
+    "load_u64",
+    "padded",
+    "skip",
+    "store_u16",
+    "store_u64",
+    "varint",
+]
 
 
 def _pointer(context: Any, builder: Any, array_type: Any, array: Any, position: Any, to: Any) -> Any:
@@ -32,20 +49,20 @@ def _pointer(context: Any, builder: Any, array_type: Any, array: Any, position: 
 
 
 @intrinsic
-def load_u64(typing_context, array, position):  # type: ignore[no-untyped-def]
+def load_u64(typing_context, array, position):
     """Eight bytes, little endian, at any alignment."""
 
-    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, signature, args):
         return builder.load(_pointer(context, builder, signature.args[0], *args, ir.IntType(64)), align=1)
 
     return types.uint64(array, types.int64), codegen
 
 
 @intrinsic
-def load_u32(typing_context, array, position):  # type: ignore[no-untyped-def]
+def load_u32(typing_context, array, position):
     """Four bytes, little endian, at any alignment, as UInt64 so that arithmetic stays in integers."""
 
-    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, signature, args):
         value = builder.load(_pointer(context, builder, signature.args[0], *args, ir.IntType(32)), align=1)
         return builder.zext(value, ir.IntType(64))
 
@@ -53,10 +70,10 @@ def load_u32(typing_context, array, position):  # type: ignore[no-untyped-def]
 
 
 @intrinsic
-def store_u64(typing_context, array, position, value):  # type: ignore[no-untyped-def]
+def store_u64(typing_context, array, position, value):
     """Write eight bytes, little endian, at any alignment."""
 
-    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, signature, args):
         pointer = _pointer(context, builder, signature.args[0], args[0], args[1], ir.IntType(64))
         builder.store(args[2], pointer, align=1)
         return context.get_dummy_value()
@@ -65,10 +82,10 @@ def store_u64(typing_context, array, position, value):  # type: ignore[no-untype
 
 
 @intrinsic
-def store_u16(typing_context, array, position, value):  # type: ignore[no-untyped-def]
+def store_u16(typing_context, array, position, value):
     """Write two bytes, little endian, at any alignment."""
 
-    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, signature, args):
         pointer = _pointer(context, builder, signature.args[0], args[0], args[1], ir.IntType(16))
         builder.store(args[2], pointer, align=1)
         return context.get_dummy_value()
@@ -77,20 +94,20 @@ def store_u16(typing_context, array, position, value):  # type: ignore[no-untype
 
 
 @intrinsic
-def double_of(typing_context, bits):  # type: ignore[no-untyped-def]
+def double_of(typing_context, bits):
     """The Float64 with these 64 bits."""
 
-    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, signature, args):
         return builder.bitcast(args[0], ir.DoubleType())
 
     return types.float64(types.int64), codegen
 
 
 @intrinsic
-def copy_16(typing_context, target, to, source, position):  # type: ignore[no-untyped-def]
+def copy_16(typing_context, target, to, source, position):
     """Copy 16 bytes: one vector load and store."""
 
-    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, signature, args):
         vector = ir.VectorType(ir.IntType(8), 16)
         value = builder.load(_pointer(context, builder, signature.args[2], args[2], args[3], vector), align=1)
         builder.store(value, _pointer(context, builder, signature.args[0], args[0], args[1], vector), align=1)

@@ -1,4 +1,4 @@
-"""Decoded rows as Arrow arrays, without copying: views keep pointing into the batch's bytes, dictionaries are shared."""
+"""Decoded rows as Arrow arrays, without copying: views point into the batch's bytes, dictionaries are shared."""
 
 from __future__ import annotations
 
@@ -74,31 +74,33 @@ class Columns:
 
     def maps(self, offsets: Array, rows: int, entries: Attributes) -> pa.Array:
         """map<dictionary, string_view>: sorts the entries in place, so call it once for each set of entries."""
-        count = int(entries.count[0])
-        sort_views(offsets, rows, entries.keys, entries.views, self._rank,
-                   *sort_space(offsets, rows))
+        count = int(entries.used[0])
+        sort_views(offsets, rows, entries.keys, entries.views, self._rank, *sort_space(offsets, rows))
         return pa.MapArray.from_arrays(
-            pa.array(offsets[: rows + 1].astype(np.int32)), coded(entries.keys[:count], self.keys),
-            self.views(entries.views, count))
+            pa.array(offsets[: rows + 1].astype(np.int32)),
+            coded(entries.keys[:count], self.keys),
+            self.views(entries.views, count),
+        )
 
     def shared_maps(self, groups: Groups) -> pa.Array:
         """map<dictionary, dictionary>, a row per group: sorts the entries in place, so call it once."""
-        rows, entries = int(groups.count[0]), groups.attributes
-        sort_shared(groups.first, rows, entries.keys, entries.values, self._rank,
-                    *sort_space(groups.first, rows))
-        count = int(entries.count[0])
+        rows, entries = int(groups.used[0]), groups.attributes
+        sort_shared(groups.first, rows, entries.keys, entries.values, self._rank, *sort_space(groups.first, rows))
+        count = int(entries.used[0])
         return pa.MapArray.from_arrays(
-            pa.array(groups.first[: rows + 1].astype(np.int32)), coded(entries.keys[:count], self.keys),
-            coded(entries.values[:count], self.values))
+            pa.array(groups.first[: rows + 1].astype(np.int32)),
+            coded(entries.keys[:count], self.keys),
+            coded(entries.values[:count], self.values),
+        )
 
     def attribute_codes(self, groups: Groups, *names: bytes) -> Array:
         """For each group the value code of the first of `names` that it has; 0, the empty string, where it has none.
 
         Call it after `shared_maps`, which renumbers the keys.
         """
-        rows, entries = int(groups.count[0]), groups.attributes
+        rows, entries = int(groups.used[0]), groups.attributes
         result = np.zeros(rows, np.uint32)
-        keys = entries.keys[: int(entries.count[0])]
+        keys = entries.keys[: int(entries.used[0])]
         for name in reversed(names):
             code = self._key_code.get(name)
             if code is not None:

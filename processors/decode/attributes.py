@@ -17,7 +17,7 @@ class Attributes(NamedTuple):
 
     keys: Array
     views: Array
-    count: Array
+    used: Array
 
 
 def attributes(arena: Arena, capacity: int) -> Attributes:
@@ -34,7 +34,7 @@ def append_entry(buffer, start, stop, into, keys, previous, state, work):
     code = intern_after(buffer, key, key_stop - key, keys, state, previous)
     if code < 0:
         return code
-    at = into.count[0]
+    at = into.used[0]
     if at >= into.keys.size:
         state[OVERFLOW] = 1
         return np.int64(-1)
@@ -43,7 +43,7 @@ def append_entry(buffer, start, stop, into, keys, previous, state, work):
         return np.int64(-1)
     into.keys[at] = code
     put_view(into.views, at, buffer, text, size)
-    into.count[0] = at + 1
+    into.used[0] = at + 1
     return code
 
 
@@ -52,7 +52,7 @@ class Shared(NamedTuple):
 
     keys: Array
     values: Array
-    count: Array
+    used: Array
 
 
 def shared(arena: Arena, capacity: int) -> Shared:
@@ -69,7 +69,7 @@ def append_shared(buffer, start, stop, into, keys, values, previous, state, work
     code = intern_after(buffer, key, key_stop - key, keys, state, previous)
     if code < 0:
         return code
-    at = into.count[0]
+    at = into.used[0]
     if at >= into.keys.size:
         state[OVERFLOW] = 1
         return np.int64(-1)
@@ -81,13 +81,13 @@ def append_shared(buffer, start, stop, into, keys, values, previous, state, work
         return np.int64(-1)
     into.keys[at] = code
     into.values[at] = value_code
-    into.count[0] = at + 1
+    into.used[0] = at + 1
     return code
 
 
 @compiled
 def _sort_row(start, size, keys, rank, last, order):
-    # Fills `order` with the row's permutation by rank, stable, and `last` with its keys; True when it was sorted already.
+    # Fills `order` with the row's permutation by rank, stable, and `last` with its keys; True when it was sorted.
     # Shell sort: rows are short, and no sender can make it quadratic.
     is_sorted = True
     for i in range(size):
@@ -119,8 +119,8 @@ def _sort_row(start, size, keys, rank, last, order):
 def sort_views(offsets, rows, keys, views, rank, last, order, moved):
     """Sort each row's entries by the rank of their keys, in place and stably, and put the rank in the key's stead.
 
-    Rows mostly repeat the key sequence of the row before: its permutation is then reused. `last`, `order` and `moved` are
-    working space for the longest row (`moved` for twice its size).
+    Rows mostly repeat the key sequence of the row before: its permutation is then reused. `last`, `order` and `moved`
+    are working space for the longest row (`moved` for twice its size).
     """
     last_size = np.int64(-1)
     is_sorted = False

@@ -1,4 +1,4 @@
-"""One batch of log records through a scan: byte array, growth of the working arrays, and the records that are at fault."""
+"""One batch of log records through a scan: byte array, growth of the working arrays, and the records at fault."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Work:
         used = int(self.stops[-1]) if len(records) else 0
         # The wire bytes and the text made from them share one array, so that a view needs no second buffer.
         self.buffer = arena.empty(used + PADDING + sizes.scratch_bytes, np.uint8)
-        memory = memoryview(self.buffer)
+        memory = self.buffer.data
         for record, start, stop in zip(records, self.starts.tolist(), self.stops.tolist(), strict=True):
             memory[start:stop] = record.value
         self.buffer[used : used + PADDING] = 0
@@ -87,8 +87,19 @@ class Work:
 
     def frame(self, faults: Array) -> bool:
         """Find the items of the records without fault; False when an array was too small."""
-        frame.frame(self.buffer, self.starts, self.stops, faults, self.resources, self.scopes, self.found, self.keys,
-                    self.values, self.state, self.work)
+        frame.frame(
+            self.buffer,
+            self.starts,
+            self.stops,
+            faults,
+            self.resources,
+            self.scopes,
+            self.found,
+            self.keys,
+            self.values,
+            self.state,
+            self.work,
+        )
         return not self.overflown
 
     @property
@@ -99,8 +110,13 @@ class Work:
 
 def sizes_for(value_bytes: int) -> Sizes:
     """Room for ordinary telemetry of `value_bytes`; what needs more is scanned again with more."""
-    return Sizes(scratch_bytes=value_bytes // 4 + 65536, entries=value_bytes // 24 + 1024,
-                 items=value_bytes // 64 + 1024, groups=value_bytes // 1024 + 1024, strings=8192)
+    return Sizes(
+        scratch_bytes=value_bytes // 4 + 65536,
+        entries=value_bytes // 24 + 1024,
+        items=value_bytes // 64 + 1024,
+        groups=value_bytes // 1024 + 1024,
+        strings=8192,
+    )
 
 
 def scan_all(arena: Arena, records: Sequence[Record], scan: Callable[[Work, Sizes, Array], bool]) -> tuple[Work, Array]:
@@ -122,8 +138,14 @@ def scan_all(arena: Arena, records: Sequence[Record], scan: Callable[[Work, Size
         if not (work.frame(faults) and scan(work, sizes, faults)) or work.overflown:
             # Entries, groups and scratch are bounded by the bytes of the batch, so doubling ends.
             faults[:] = -1
-            sizes = Sizes(2 * sizes.scratch_bytes, 2 * sizes.entries, 2 * sizes.items, 2 * sizes.groups,
-                          4 * sizes.strings, 4 * sizes.factor)
+            sizes = Sizes(
+                2 * sizes.scratch_bytes,
+                2 * sizes.entries,
+                2 * sizes.items,
+                2 * sizes.groups,
+                4 * sizes.strings,
+                4 * sizes.factor,
+            )
             continue
         if int((faults >= 0).sum()) == known:
             return work, faults
@@ -131,8 +153,9 @@ def scan_all(arena: Arena, records: Sequence[Record], scan: Callable[[Work, Size
 
 def faults_of(work: Work, faults: Array, rule: str) -> list[Fault]:
     """Fault objects, positions relative to each record's value."""
-    return [Fault(int(record), int(faults[record] - work.starts[record]), rule)
-            for record in np.flatnonzero(faults >= 0)]
+    return [
+        Fault(int(record), int(faults[record] - work.starts[record]), rule) for record in np.flatnonzero(faults >= 0)
+    ]
 
 
 class Context:

@@ -1,8 +1,8 @@
 """The frame that the three signals share: records -> resources -> scopes -> items.
 
-ExportTraceServiceRequest, ExportMetricsServiceRequest and ExportLogsServiceRequest have the same field numbers down to the
-item (opentelemetry-proto, collector/*/v1): 1 resource group; 1 resource, 2 scope group, 3 schema URL; 1 scope, 2 item,
-3 schema URL. So one pass finds every span, metric or log record, and decodes what its neighbours share.
+ExportTraceServiceRequest, ExportMetricsServiceRequest and ExportLogsServiceRequest have the same field numbers down to
+the item (opentelemetry-proto, collector/*/v1): 1 resource group; 1 resource, 2 scope group, 3 schema URL; 1 scope, 2
+item, 3 schema URL. So one pass finds every span, metric or log record, and decodes what its neighbours share.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Groups(NamedTuple):
     name: Array
     version: Array
     parent: Array
-    count: Array
+    used: Array
 
 
 class Items(NamedTuple):
@@ -38,19 +38,20 @@ class Items(NamedTuple):
     stop: Array
     scope: Array
     first: Array
-    count: Array
+    used: Array
 
 
 def groups(arena: Arena, attributes: Shared, capacity: int) -> Groups:
     """Room for `capacity` groups."""
-    codes = [arena.empty(capacity, np.int64) for _ in range(5)]
-    return Groups(attributes, arena.empty(capacity + 1, np.int64), *codes, np.zeros(1, np.int64))
+    dropped, schema_url, name, version, parent = (arena.empty(capacity, np.int64) for _ in range(5))
+    first, used = arena.empty(capacity + 1, np.int64), np.zeros(1, np.int64)
+    return Groups(attributes, first, dropped, schema_url, name, version, parent, used)
 
 
 def items(arena: Arena, records: int, capacity: int) -> Items:
     """Room for `capacity` items of `records` records."""
-    return Items(*(arena.empty(capacity, np.int64) for _ in range(3)),
-                 np.zeros(records + 1, np.int64), np.zeros(1, np.int64))
+    start, stop, scope = (arena.empty(capacity, np.int64) for _ in range(3))
+    return Items(start, stop, scope, np.zeros(records + 1, np.int64), np.zeros(1, np.int64))
 
 
 @compiled
@@ -103,14 +104,14 @@ def _scope(buffer, p, end, group, scopes, keys, values, state, work):
 
 @compiled
 def _new_group(table, parent, state):
-    group = table.count[0]
+    group = table.used[0]
     if group + 1 >= table.first.size:
         state[OVERFLOW] = 1
         return np.int64(-1)
-    table.first[group] = table.attributes.count[0]
+    table.first[group] = table.attributes.used[0]
     table.dropped[group], table.schema_url[group], table.name[group], table.version[group] = 0, 0, 0, 0
     table.parent[group] = parent
-    table.count[0] = group + 1
+    table.used[0] = group + 1
     return group
 
 
@@ -127,12 +128,12 @@ def _scope_group(buffer, p, end, resource, scopes, found, keys, values, state, w
             start, p = length(buffer, p, end)
             if p > end:
                 return at
-            item = found.count[0]
+            item = found.used[0]
             if item >= found.start.size:
                 state[OVERFLOW] = 1
                 return at
             found.start[item], found.stop[item], found.scope[item] = start, p, group
-            found.count[0] = item + 1
+            found.used[0] = item + 1
         elif tag == np.uint64(0x0A):
             start, p = length(buffer, p, end)
             if p > end or not _scope(buffer, start, p, group, scopes, keys, values, state, work):
@@ -195,7 +196,7 @@ def frame(buffer, starts, stops, faults, resources, scopes, found, keys, values,
     if intern(buffer, np.int64(0), np.int64(0), values, state) < 0:
         return
     for record in range(starts.size):
-        found.first[record] = found.count[0]
+        found.first[record] = found.used[0]
         if faults[record] >= 0:
             continue
         p, end = starts[record], stops[record]
@@ -215,8 +216,8 @@ def frame(buffer, starts, stops, faults, resources, scopes, found, keys, values,
                 return
             if p > end:
                 faults[record] = at
-                found.count[0] = found.first[record]
+                found.used[0] = found.first[record]
                 break
-    found.first[starts.size] = found.count[0]
-    resources.first[resources.count[0]] = resources.attributes.count[0]
-    scopes.first[scopes.count[0]] = scopes.attributes.count[0]
+    found.first[starts.size] = found.used[0]
+    resources.first[resources.used[0]] = resources.attributes.used[0]
+    scopes.first[scopes.used[0]] = scopes.attributes.used[0]

@@ -32,18 +32,29 @@ class LogRecords(NamedTuple):
     dropped: Array
     first_attribute: Array
     attributes: Attributes
-    count: Array
+    used: Array
 
 
 def log_records(arena: Arena, capacity: int, entries: int) -> LogRecords:
     """Room for `capacity` log records with `entries` attributes in all."""
     u64, u32 = (partial(arena.empty, dtype=kind) for kind in (np.uint64, np.uint32))
     return LogRecords(
-        scope=arena.empty(capacity, np.int64), record=arena.empty(capacity, np.int64), time=u64(capacity),
-        observed=u64(capacity), severity=arena.empty(capacity, np.uint8), severity_text=u32(capacity),
-        body=u64(2 * capacity), event_name=u32(capacity), trace_id=arena.empty(16 * capacity + 16, np.uint8),
-        span_id=arena.empty(8 * capacity + 16, np.uint8), flags=u32(capacity), dropped=u32(capacity),
-        first_attribute=offsets(arena, capacity), attributes=attributes(arena, entries), count=np.zeros(1, np.int64))
+        scope=arena.empty(capacity, np.int64),
+        record=arena.empty(capacity, np.int64),
+        time=u64(capacity),
+        observed=u64(capacity),
+        severity=arena.empty(capacity, np.uint8),
+        severity_text=u32(capacity),
+        body=u64(2 * capacity),
+        event_name=u32(capacity),
+        trace_id=arena.empty(16 * capacity + 16, np.uint8),
+        span_id=arena.empty(8 * capacity + 16, np.uint8),
+        flags=u32(capacity),
+        dropped=u32(capacity),
+        first_attribute=offsets(arena, capacity),
+        attributes=attributes(arena, entries),
+        used=np.zeros(1, np.int64),
+    )
 
 
 @compiled
@@ -128,5 +139,5 @@ def scan(buffer, found, faults, into, keys, values, state, work):
                 break
             into.scope[row], into.record[row] = found.scope[item], record
             row += 1
-            into.first_attribute[row] = into.attributes.count[0]
-    into.count[0] = row
+            into.first_attribute[row] = into.attributes.used[0]
+    into.used[0] = row

@@ -24,17 +24,19 @@ def decode(records: Sequence[Record], arena: Arena) -> Decoded:
     state: list[log_records.LogRecords] = []
 
     def scan(work: Work, sizes: Sizes, faults: Array) -> bool:
-        rows = log_records.log_records(arena, int(work.found.count[0]) + 2, sizes.entries)
+        rows = log_records.log_records(arena, int(work.found.used[0]) + 2, sizes.entries)
         state[:] = [rows]
         log_records.scan(work.buffer, work.found, faults, rows, work.keys, work.values, work.state, work.work)
         return not work.overflown
 
     work, faults = scan_all(arena, records, scan)
     rows = state[0]
-    count = int(rows.count[0])
+    count = int(rows.used[0])
     record = rows.record[:count]
-    decoded = Decoded(items=np.bincount(record, minlength=len(records)),
-                      faults=faults_of(work, faults, "not a well-formed ExportLogsServiceRequest"))
+    decoded = Decoded(
+        items=np.bincount(record, minlength=len(records)),
+        faults=faults_of(work, faults, "not a well-formed ExportLogsServiceRequest"),
+    )
     if not count:
         return decoded
     context = Context(work, records)

@@ -33,46 +33,55 @@ def decode(records: Sequence[Record], arena: Arena) -> Decoded:
     state: list[_Rows] = []
 
     def scan(work: Work, sizes: Sizes, faults: Array) -> bool:
-        headers = points.metrics(arena, int(work.found.count[0]) + 1)
+        headers = points.metrics(arena, int(work.found.used[0]) + 1)
         state[:] = [_Rows(headers, [])]
         points.scan_metrics(work.buffer, work.found, faults, headers, work.values, work.state)
         for kind in range(points.KINDS):
             rows, exemplar_rows = _room(arena, work, headers, kind, sizes)
             state[0].of_kind.append((rows, exemplar_rows))
-            points.scan_points(work.buffer, work.found, faults, headers, kind, rows, exemplar_rows, work.keys, work.state,
-                               work.work)
+            points.scan_points(
+                work.buffer, work.found, faults, headers, kind, rows, exemplar_rows, work.keys, work.state, work.work
+            )
         return not work.overflown
 
     work, faults = scan_all(arena, records, scan)
-    decoded = Decoded(items=np.zeros(len(records), np.int64),
-                      faults=faults_of(work, faults, "not a well-formed ExportMetricsServiceRequest"))
+    decoded = Decoded(
+        items=np.zeros(len(records), np.int64),
+        faults=faults_of(work, faults, "not a well-formed ExportMetricsServiceRequest"),
+    )
     context: Context | None = None
     for kind, table in enumerate(_TABLES):
         rows, exemplar_rows = state[0].of_kind[kind]
-        count = int(rows.count[0])
+        count = int(rows.used[0])
         if not count:
             continue
         context = context or Context(work, records)
         record = rows.record[:count]
-        columns = _common(context, work, state[0].headers, rows, count) | _own(context, kind, rows, count)
+        columns = _common(context, work, state[0].headers, rows, count) | _own(kind, rows, count)
         if table is not SUMMARY:
             columns |= _exemplars(context, rows, exemplar_rows, count)
         decoded.items += np.bincount(record, minlength=len(records))
         decoded.tables[table.name] = pa.RecordBatch.from_arrays(
-            [columns[name] for name in table.names], list(table.names))
+            [columns[name] for name in table.names], list(table.names)
+        )
         decoded.record_of_row[table.name] = record
     return decoded
 
 
-def _room(arena: Arena, work: Work, headers: points.Metrics, kind: int, sizes: Sizes) -> tuple[
-        points.Points, points.Exemplars]:
-    mine = headers.kind[: int(work.found.count[0])] == kind + 1
+def _room(
+    arena: Arena, work: Work, headers: points.Metrics, kind: int, sizes: Sizes
+) -> tuple[points.Points, points.Exemplars]:
+    mine = headers.kind[: int(work.found.used[0])] == kind + 1
     value_bytes = int((headers.stop - headers.start)[: mine.size][mine].sum())
-    return (points.points(arena, value_bytes // 24 * sizes.factor + 64, value_bytes // 6 * sizes.factor + 1024),
-            points.exemplars(arena, value_bytes // 40 * sizes.factor + 64))
+    return (
+        points.points(arena, value_bytes // 24 * sizes.factor + 64, value_bytes // 6 * sizes.factor + 1024),
+        points.exemplars(arena, value_bytes // 40 * sizes.factor + 64),
+    )
 
 
-def _common(context: Context, work: Work, headers: points.Metrics, rows: points.Points, count: int) -> dict[str, pa.Array]:
+def _common(
+    context: Context, work: Work, headers: points.Metrics, rows: points.Points, count: int
+) -> dict[str, pa.Array]:
     record, metric = rows.record[:count], rows.metric[:count]
     columns = context.columns(work.found.scope[metric], record)
     columns["ScopeDroppedAttrCount"] = columns.pop("ScopeDroppedAttributesCount")
@@ -92,41 +101,56 @@ def _common(context: Context, work: Work, headers: points.Metrics, rows: points.
     }
 
 
-def _own(context: Context, kind: int, rows: points.Points, count: int) -> dict[str, pa.Array]:
+def _own(kind: int, rows: points.Points, count: int) -> dict[str, pa.Array]:
     if kind in (points.GAUGE, points.SUM):
-        return {"Value": numbers(rows.value[:count]), "ValueInt": numbers(rows.integer[:count]),
-                "IsInt": numbers(rows.is_integer[:count])}
+        return {
+            "Value": numbers(rows.value[:count]),
+            "ValueInt": numbers(rows.integer[:count]),
+            "IsInt": numbers(rows.is_integer[:count]),
+        }
     present = rows.present[:count]
-    buckets = rows.buckets.values[: int(rows.buckets.count[0])]
-    others = rows.others.values[: int(rows.others.count[0])]
+    buckets = rows.buckets.values[: int(rows.buckets.used[0])]
+    others = rows.others.values[: int(rows.others.used[0])]
     first, second = rows.first[0, : count + 1], rows.first[1, : count + 1]
     columns = {
-        "Count": numbers(rows.total[:count]), "Sum": numbers(rows.sum[:count]),
-        "Min": numbers(rows.minimum[:count]), "Max": numbers(rows.maximum[:count]),
+        "Count": numbers(rows.total[:count]),
+        "Sum": numbers(rows.sum[:count]),
+        "Min": numbers(rows.minimum[:count]),
+        "Max": numbers(rows.maximum[:count]),
         "HasSum": numbers((present & points.HAS_SUM).astype(np.uint8)),
         "HasMin": numbers(((present & points.HAS_MIN) != 0).astype(np.uint8)),
         "HasMax": numbers(((present & points.HAS_MAX) != 0).astype(np.uint8)),
     }
     if kind == points.HISTOGRAM:
-        return columns | {"BucketCounts": lists(first, numbers(buckets)),
-                          "ExplicitBounds": lists(second, numbers(others.view(np.float64)))}
+        return columns | {
+            "BucketCounts": lists(first, numbers(buckets)),
+            "ExplicitBounds": lists(second, numbers(others.view(np.float64))),
+        }
     if kind == points.SUMMARY:
-        return columns | {"ValueAtQuantiles.Quantile": lists(first, numbers(buckets.view(np.float64))),
-                          "ValueAtQuantiles.Value": lists(second, numbers(others.view(np.float64)))}
+        return columns | {
+            "ValueAtQuantiles.Quantile": lists(first, numbers(buckets.view(np.float64))),
+            "ValueAtQuantiles.Value": lists(second, numbers(others.view(np.float64))),
+        }
     return columns | {
-        "Scale": numbers(rows.scale[:count]), "ZeroCount": numbers(rows.zeroes[:count]),
+        "Scale": numbers(rows.scale[:count]),
+        "ZeroCount": numbers(rows.zeroes[:count]),
         "ZeroThreshold": numbers(rows.threshold[:count]),
-        "PositiveOffset": numbers(rows.side_offset[0, :count]), "PositiveBucketCounts": lists(first, numbers(buckets)),
-        "NegativeOffset": numbers(rows.side_offset[1, :count]), "NegativeBucketCounts": lists(second, numbers(others)),
+        "PositiveOffset": numbers(rows.side_offset[0, :count]),
+        "PositiveBucketCounts": lists(first, numbers(buckets)),
+        "NegativeOffset": numbers(rows.side_offset[1, :count]),
+        "NegativeBucketCounts": lists(second, numbers(others)),
     }
 
 
-def _exemplars(context: Context, rows: points.Points, exemplar_rows: points.Exemplars, count: int) -> dict[str, pa.Array]:
-    found, offsets = int(exemplar_rows.count[0]), rows.first_exemplar[: count + 1]
+def _exemplars(
+    context: Context, rows: points.Points, exemplar_rows: points.Exemplars, count: int
+) -> dict[str, pa.Array]:
+    found, offsets = int(exemplar_rows.used[0]), rows.first_exemplar[: count + 1]
     point_time = np.repeat(time_values(rows.time[:count], context.received_at[rows.record[:count]]), np.diff(offsets))
     return {
-        "Exemplars.FilteredAttributes": lists(offsets, context.shared.maps(
-            exemplar_rows.first_attribute, found, exemplar_rows.attributes)),
+        "Exemplars.FilteredAttributes": lists(
+            offsets, context.shared.maps(exemplar_rows.first_attribute, found, exemplar_rows.attributes)
+        ),
         "Exemplars.TimeUnix": lists(offsets, times(exemplar_rows.time[:found], point_time)),
         "Exemplars.Value": lists(offsets, numbers(exemplar_rows.value[:found])),
         "Exemplars.SpanId": lists(offsets, fixed(exemplar_rows.span_id, found, 8)),

@@ -1,7 +1,7 @@
 """Metrics and their data points: wire bytes to columns, one pass for the headers and one for each kind's points.
 
-Source: opentelemetry-proto metrics/v1/metrics.proto. The kinds number their fields alike only in part, so a point's tags
-are looked up in a table per kind: FIELDS[kind][tag] names the meaning.
+Source: opentelemetry-proto metrics/v1/metrics.proto. The kinds number their fields alike only in part, so a point's
+tags are looked up in a table per kind: FIELDS[kind][tag] names the meaning.
 """
 
 from __future__ import annotations
@@ -24,18 +24,63 @@ KINDS = 5
 _DATA = np.zeros(16, np.int64)
 _DATA[[5, 7, 9, 10, 11]] = np.arange(1, 6)
 
-(_START, _TIME, _DOUBLE, _INT, _ATTRIBUTE, _FLAGS, _EXEMPLAR, _COUNT, _SUM, _BUCKETS, _BOUNDS, _MIN, _MAX, _SCALE, _ZEROES,
- _POSITIVE, _NEGATIVE, _THRESHOLD, _QUANTILE) = range(1, 20)
+(
+    _START,
+    _TIME,
+    _DOUBLE,
+    _INT,
+    _ATTRIBUTE,
+    _FLAGS,
+    _EXEMPLAR,
+    _COUNT,
+    _SUM,
+    _BUCKETS,
+    _BOUNDS,
+    _MIN,
+    _MAX,
+    _SCALE,
+    _ZEROES,
+    _POSITIVE,
+    _NEGATIVE,
+    _THRESHOLD,
+    _QUANTILE,
+) = range(1, 20)
 _NUMBER_FIELDS = {0x11: _START, 0x19: _TIME, 0x21: _DOUBLE, 0x31: _INT, 0x3A: _ATTRIBUTE, 0x40: _FLAGS, 0x2A: _EXEMPLAR}
 _FIELDS_OF_KIND = {
     GAUGE: _NUMBER_FIELDS,
     SUM: _NUMBER_FIELDS,
     # Bucket counts and bounds arrive packed (0x32, 0x3A) or one by one (0x31, 0x39).
-    HISTOGRAM: {0x11: _START, 0x19: _TIME, 0x21: _COUNT, 0x29: _SUM, 0x32: _BUCKETS, 0x31: _BUCKETS, 0x3A: _BOUNDS,
-                0x39: _BOUNDS, 0x42: _EXEMPLAR, 0x4A: _ATTRIBUTE, 0x50: _FLAGS, 0x59: _MIN, 0x61: _MAX},
-    EXPONENTIAL: {0x0A: _ATTRIBUTE, 0x11: _START, 0x19: _TIME, 0x21: _COUNT, 0x29: _SUM, 0x30: _SCALE, 0x39: _ZEROES,
-                  0x42: _POSITIVE, 0x4A: _NEGATIVE, 0x50: _FLAGS, 0x5A: _EXEMPLAR, 0x61: _MIN, 0x69: _MAX,
-                  0x71: _THRESHOLD},
+    HISTOGRAM: {
+        0x11: _START,
+        0x19: _TIME,
+        0x21: _COUNT,
+        0x29: _SUM,
+        0x32: _BUCKETS,
+        0x31: _BUCKETS,
+        0x3A: _BOUNDS,
+        0x39: _BOUNDS,
+        0x42: _EXEMPLAR,
+        0x4A: _ATTRIBUTE,
+        0x50: _FLAGS,
+        0x59: _MIN,
+        0x61: _MAX,
+    },
+    EXPONENTIAL: {
+        0x0A: _ATTRIBUTE,
+        0x11: _START,
+        0x19: _TIME,
+        0x21: _COUNT,
+        0x29: _SUM,
+        0x30: _SCALE,
+        0x39: _ZEROES,
+        0x42: _POSITIVE,
+        0x4A: _NEGATIVE,
+        0x50: _FLAGS,
+        0x5A: _EXEMPLAR,
+        0x61: _MIN,
+        0x69: _MAX,
+        0x71: _THRESHOLD,
+    },
     SUMMARY: {0x11: _START, 0x19: _TIME, 0x21: _COUNT, 0x29: _SUM, 0x32: _QUANTILE, 0x3A: _ATTRIBUTE, 0x40: _FLAGS},
 }
 _FIELDS = np.zeros((KINDS, 128), np.uint8)
@@ -45,7 +90,7 @@ for _kind, _fields in _FIELDS_OF_KIND.items():
 
 
 class Metrics(NamedTuple):
-    """A row per metric: codes of its texts, its kind + 1 (0: none), the byte range of its data, temporality, monotonicity."""
+    """A row per metric: codes of its texts, kind + 1 (0: none), byte range of its data, temporality, monotonicity."""
 
     name: Array
     description: Array
@@ -66,14 +111,14 @@ class Exemplars(NamedTuple):
     span_id: Array
     first_attribute: Array
     attributes: Attributes
-    count: Array
+    used: Array
 
 
 class Values(NamedTuple):
     """Numbers of several points, one after another: bucket counts, bounds, quantiles."""
 
     values: Array
-    count: Array
+    used: Array
 
 
 class Points(NamedTuple):
@@ -102,7 +147,7 @@ class Points(NamedTuple):
     buckets: Values
     others: Values
     attributes: Attributes
-    count: Array
+    used: Array
 
 
 HAS_SUM, HAS_MIN, HAS_MAX = 1, 2, 4
@@ -116,9 +161,14 @@ def metrics(arena: Arena, capacity: int) -> Metrics:
 def exemplars(arena: Arena, capacity: int) -> Exemplars:
     """Room for `capacity` exemplars and as many filtered attributes."""
     return Exemplars(
-        time=arena.empty(capacity, np.uint64), value=arena.empty(capacity, np.float64),
-        trace_id=arena.empty(16 * capacity + 16, np.uint8), span_id=arena.empty(8 * capacity + 16, np.uint8),
-        first_attribute=offsets(arena, capacity), attributes=attributes(arena, capacity), count=np.zeros(1, np.int64))
+        time=arena.empty(capacity, np.uint64),
+        value=arena.empty(capacity, np.float64),
+        trace_id=arena.empty(16 * capacity + 16, np.uint8),
+        span_id=arena.empty(8 * capacity + 16, np.uint8),
+        first_attribute=offsets(arena, capacity),
+        attributes=attributes(arena, capacity),
+        used=np.zeros(1, np.int64),
+    )
 
 
 def points(arena: Arena, capacity: int, entries: int) -> Points:
@@ -127,14 +177,31 @@ def points(arena: Arena, capacity: int, entries: int) -> Points:
     first = i64(2 * (capacity + 1)).reshape(2, capacity + 1)
     first[:, 0] = 0
     return Points(
-        metric=i64(capacity), record=i64(capacity), start=u64(capacity), time=u64(capacity),
-        flags=arena.empty(capacity, np.uint32), value=f64(capacity), integer=i64(capacity),
-        is_integer=arena.empty(capacity, np.uint8), total=u64(capacity), sum=f64(capacity), minimum=f64(capacity),
-        maximum=f64(capacity), present=arena.empty(capacity, np.uint8), scale=arena.empty(capacity, np.int32),
-        zeroes=u64(capacity), threshold=f64(capacity), side_offset=arena.empty(2 * capacity, np.int32).reshape(2, capacity),
-        first_attribute=offsets(arena, capacity), first_exemplar=offsets(arena, capacity), first=first,
-        buckets=Values(u64(entries), np.zeros(1, np.int64)), others=Values(u64(entries), np.zeros(1, np.int64)),
-        attributes=attributes(arena, entries), count=np.zeros(1, np.int64))
+        metric=i64(capacity),
+        record=i64(capacity),
+        start=u64(capacity),
+        time=u64(capacity),
+        flags=arena.empty(capacity, np.uint32),
+        value=f64(capacity),
+        integer=i64(capacity),
+        is_integer=arena.empty(capacity, np.uint8),
+        total=u64(capacity),
+        sum=f64(capacity),
+        minimum=f64(capacity),
+        maximum=f64(capacity),
+        present=arena.empty(capacity, np.uint8),
+        scale=arena.empty(capacity, np.int32),
+        zeroes=u64(capacity),
+        threshold=f64(capacity),
+        side_offset=arena.empty(2 * capacity, np.int32).reshape(2, capacity),
+        first_attribute=offsets(arena, capacity),
+        first_exemplar=offsets(arena, capacity),
+        first=first,
+        buckets=Values(u64(entries), np.zeros(1, np.int64)),
+        others=Values(u64(entries), np.zeros(1, np.int64)),
+        attributes=attributes(arena, entries),
+        used=np.zeros(1, np.int64),
+    )
 
 
 @compiled
@@ -142,7 +209,7 @@ def _data(buffer, p, end, kind, metric, into):
     # Temporality (2) and monotonicity (3) of a Sum or histogram; points (1) are the second pass's.
     while p < end:
         tag, p = varint(buffer, p, end)
-        if tag == np.uint64(0x10) and (kind == SUM or kind == HISTOGRAM or kind == EXPONENTIAL):
+        if tag == np.uint64(0x10) and SUM <= kind <= EXPONENTIAL:
             value, p = varint(buffer, p, end)
             into.temporality[metric] = np.int64(value & np.uint64(0x7FFFFFFF))
         elif tag == np.uint64(0x18) and kind == SUM:
@@ -199,12 +266,12 @@ def scan_metrics(buffer, found, faults, into, values, state):
 
 @compiled
 def _append(into, value, state):
-    at = into.count[0]
+    at = into.used[0]
     if at >= into.values.size:
         state[OVERFLOW] = 1
         return False
     into.values[at] = value
-    into.count[0] = at + 1
+    into.used[0] = at + 1
     return True
 
 
@@ -233,7 +300,7 @@ def _side(buffer, p, end, side, row, into, counts, state):
                 return False
         elif tag == np.uint64(0x12):
             start, p = length(buffer, p, end)
-            while start < p and p <= end:
+            while start < p <= end:
                 value, start = varint(buffer, start, p)
                 if start > p or not _append(counts, value, state):
                     return False
@@ -264,7 +331,7 @@ def _quantile(buffer, p, end, into, state):
 
 @compiled
 def _exemplar(buffer, p, end, into, keys, state, work):
-    row = into.count[0]
+    row = into.used[0]
     if row + 1 >= into.time.size:
         state[OVERFLOW] = 1
         return False
@@ -272,7 +339,7 @@ def _exemplar(buffer, p, end, into, keys, state, work):
     store_u64(into.trace_id, 16 * row, np.uint64(0))
     store_u64(into.trace_id, 16 * row + 8, np.uint64(0))
     store_u64(into.span_id, 8 * row, np.uint64(0))
-    into.first_attribute[row] = into.attributes.count[0]
+    into.first_attribute[row] = into.attributes.used[0]
     previous = np.int64(-1)
     while p < end:
         tag, p = varint(buffer, p, end)
@@ -297,8 +364,8 @@ def _exemplar(buffer, p, end, into, keys, state, work):
                 return False
         else:
             p = skip(buffer, p, end, tag & np.uint64(7)) if tag > np.uint64(7) else BROKEN
-    into.count[0] = row + 1
-    into.first_attribute[row + 1] = into.attributes.count[0]
+    into.used[0] = row + 1
+    into.first_attribute[row + 1] = into.attributes.used[0]
     return p == end
 
 
@@ -417,9 +484,9 @@ def scan_points(buffer, found, faults, headers, kind, into, exemplar_rows, keys,
                 if tag == np.uint64(0x0A):
                     into.metric[row], into.record[row] = item, record
                     row += 1
-                    into.first_attribute[row] = into.attributes.count[0]
-                    into.first_exemplar[row] = exemplar_rows.count[0]
-                    into.first[0, row], into.first[1, row] = into.buckets.count[0], into.others.count[0]
+                    into.first_attribute[row] = into.attributes.used[0]
+                    into.first_exemplar[row] = exemplar_rows.used[0]
+                    into.first[0, row], into.first[1, row] = into.buckets.used[0], into.others.used[0]
             if faults[record] >= 0:
                 break
-    into.count[0] = row
+    into.used[0] = row

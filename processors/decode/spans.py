@@ -35,7 +35,7 @@ class Spans(NamedTuple):
     first_event: Array
     first_link: Array
     attributes: Attributes
-    count: Array
+    used: Array
 
 
 class Events(NamedTuple):
@@ -46,7 +46,7 @@ class Events(NamedTuple):
     dropped: Array
     first_attribute: Array
     attributes: Attributes
-    count: Array
+    used: Array
 
 
 class Links(NamedTuple):
@@ -59,7 +59,7 @@ class Links(NamedTuple):
     dropped: Array
     first_attribute: Array
     attributes: Attributes
-    count: Array
+    used: Array
 
 
 def offsets(arena: Arena, rows: int) -> Array:
@@ -73,29 +73,52 @@ def spans(arena: Arena, capacity: int, entries: int) -> Spans:
     """Room for `capacity` spans with `entries` attributes in all."""
     u64, u32, u8 = (partial(arena.empty, dtype=kind) for kind in (np.uint64, np.uint32, np.uint8))
     return Spans(
-        scope=arena.empty(capacity, np.int64), record=arena.empty(capacity, np.int64), trace_id=u8(16 * capacity + 16),
-        span_id=u8(8 * capacity + 16), parent_id=u8(8 * capacity + 16), trace_state=u64(2 * capacity),
-        name=u32(capacity), kind=u8(capacity), start=u64(capacity), end=u64(capacity), status=u8(capacity),
-        message=u64(2 * capacity), flags=u32(capacity), dropped=u32(3 * capacity).reshape(3, capacity),
-        first_attribute=offsets(arena, capacity), first_event=offsets(arena, capacity),
-        first_link=offsets(arena, capacity), attributes=attributes(arena, entries), count=np.zeros(1, np.int64))
+        scope=arena.empty(capacity, np.int64),
+        record=arena.empty(capacity, np.int64),
+        trace_id=u8(16 * capacity + 16),
+        span_id=u8(8 * capacity + 16),
+        parent_id=u8(8 * capacity + 16),
+        trace_state=u64(2 * capacity),
+        name=u32(capacity),
+        kind=u8(capacity),
+        start=u64(capacity),
+        end=u64(capacity),
+        status=u8(capacity),
+        message=u64(2 * capacity),
+        flags=u32(capacity),
+        dropped=u32(3 * capacity).reshape(3, capacity),
+        first_attribute=offsets(arena, capacity),
+        first_event=offsets(arena, capacity),
+        first_link=offsets(arena, capacity),
+        attributes=attributes(arena, entries),
+        used=np.zeros(1, np.int64),
+    )
 
 
 def events(arena: Arena, capacity: int) -> Events:
     """Room for `capacity` events and as many attributes."""
     return Events(
-        time=arena.empty(capacity, np.uint64), name=arena.empty(capacity, np.uint32),
-        dropped=arena.empty(capacity, np.uint32), first_attribute=offsets(arena, capacity),
-        attributes=attributes(arena, capacity), count=np.zeros(1, np.int64))
+        time=arena.empty(capacity, np.uint64),
+        name=arena.empty(capacity, np.uint32),
+        dropped=arena.empty(capacity, np.uint32),
+        first_attribute=offsets(arena, capacity),
+        attributes=attributes(arena, capacity),
+        used=np.zeros(1, np.int64),
+    )
 
 
 def links(arena: Arena, capacity: int) -> Links:
     """Room for `capacity` links and as many attributes."""
     return Links(
-        trace_id=arena.empty(16 * capacity + 16, np.uint8), span_id=arena.empty(8 * capacity + 16, np.uint8),
-        trace_state=arena.empty(2 * capacity, np.uint64), flags=arena.empty(capacity, np.uint32),
-        dropped=arena.empty(capacity, np.uint32), first_attribute=offsets(arena, capacity),
-        attributes=attributes(arena, capacity), count=np.zeros(1, np.int64))
+        trace_id=arena.empty(16 * capacity + 16, np.uint8),
+        span_id=arena.empty(8 * capacity + 16, np.uint8),
+        trace_state=arena.empty(2 * capacity, np.uint64),
+        flags=arena.empty(capacity, np.uint32),
+        dropped=arena.empty(capacity, np.uint32),
+        first_attribute=offsets(arena, capacity),
+        attributes=attributes(arena, capacity),
+        used=np.zeros(1, np.int64),
+    )
 
 
 @inlined
@@ -124,12 +147,12 @@ def span_id(buffer, p, end, into, row):
 
 @compiled
 def _event(buffer, p, end, into, keys, values, state, work):
-    row = into.count[0]
+    row = into.used[0]
     if row + 1 >= into.time.size:
         state[OVERFLOW] = 1
         return False
     into.time[row], into.name[row], into.dropped[row] = np.uint64(0), 0, 0
-    into.first_attribute[row] = into.attributes.count[0]
+    into.first_attribute[row] = into.attributes.used[0]
     previous = np.int64(-1)
     while p < end:
         tag, p = varint(buffer, p, end)
@@ -153,22 +176,22 @@ def _event(buffer, p, end, into, keys, values, state, work):
             into.dropped[row] = np.uint32(value & np.uint64(0xFFFFFFFF))
         else:
             p = skip(buffer, p, end, tag & np.uint64(7)) if tag > np.uint64(7) else BROKEN
-    into.count[0] = row + 1
-    into.first_attribute[row + 1] = into.attributes.count[0]
+    into.used[0] = row + 1
+    into.first_attribute[row + 1] = into.attributes.used[0]
     return p == end
 
 
 @compiled
 def _link(buffer, p, end, into, keys, state, work):
-    row = into.count[0]
+    row = into.used[0]
     if row + 1 >= into.flags.size:
         state[OVERFLOW] = 1
         return False
-    into.trace_id[16 * row:16 * row + 16] = 0
-    into.span_id[8 * row:8 * row + 8] = 0
+    into.trace_id[16 * row : 16 * row + 16] = 0
+    into.span_id[8 * row : 8 * row + 8] = 0
     into.trace_state[2 * row], into.trace_state[2 * row + 1] = np.uint64(0), np.uint64(0)
     into.flags[row], into.dropped[row] = 0, 0
-    into.first_attribute[row] = into.attributes.count[0]
+    into.first_attribute[row] = into.attributes.used[0]
     previous = np.int64(-1)
     while p < end:
         tag, p = varint(buffer, p, end)
@@ -195,8 +218,8 @@ def _link(buffer, p, end, into, keys, state, work):
             into.flags[row] = np.uint32(value)
         else:
             p = skip(buffer, p, end, tag & np.uint64(7)) if tag > np.uint64(7) else BROKEN
-    into.count[0] = row + 1
-    into.first_attribute[row + 1] = into.attributes.count[0]
+    into.used[0] = row + 1
+    into.first_attribute[row + 1] = into.attributes.used[0]
     return p == end
 
 
@@ -300,8 +323,19 @@ def scan(buffer, found, faults, into, event_rows, link_rows, keys, values, state
             if row + 1 >= into.scope.size:
                 state[OVERFLOW] = 1
             else:
-                reached = _span(buffer, found.start[item], found.stop[item], row, into, event_rows, link_rows, keys,
-                                values, state, work)
+                reached = _span(
+                    buffer,
+                    found.start[item],
+                    found.stop[item],
+                    row,
+                    into,
+                    event_rows,
+                    link_rows,
+                    keys,
+                    values,
+                    state,
+                    work,
+                )
                 if reached != found.stop[item]:
                     faults[record] = reached
             if state[OVERFLOW] != 0:
@@ -310,7 +344,7 @@ def scan(buffer, found, faults, into, event_rows, link_rows, keys, values, state
                 break
             into.scope[row], into.record[row] = found.scope[item], record
             row += 1
-            into.first_attribute[row] = into.attributes.count[0]
-            into.first_event[row] = event_rows.count[0]
-            into.first_link[row] = link_rows.count[0]
-    into.count[0] = row
+            into.first_attribute[row] = into.attributes.used[0]
+            into.first_event[row] = event_rows.used[0]
+            into.first_link[row] = link_rows.used[0]
+    into.used[0] = row

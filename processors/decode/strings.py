@@ -1,8 +1,8 @@
 """Strings without copies: Arrow views into the batch's byte array, and interning of the ones that repeat.
 
 A view is Arrow's 16-byte `string_view`, kept as two UInt64: the length and first four bytes, then either eight more
-inline bytes (strings of at most 12) or buffer index 0 and the position. Source: the Arrow columnar format, variable-size
-binary view layout.
+inline bytes (strings of at most 12) or buffer index 0 and the position. Source: the Arrow columnar format,
+variable-size binary view layout.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Interned(NamedTuple):
     size: Array
     hashed: Array
     successor: Array
-    count: Array
+    used: Array
 
 
 def interned(arena: Arena, capacity: int) -> Interned:
@@ -38,8 +38,14 @@ def interned(arena: Arena, capacity: int) -> Interned:
     slots, successor = arena.empty(4 * capacity, np.int32), arena.empty(capacity + 1, np.int32)
     slots.fill(-1)
     successor.fill(0)
-    return Interned(slots, arena.empty(capacity, np.int64), arena.empty(capacity, np.int64),
-                    arena.empty(capacity, np.uint64), successor, np.zeros(1, np.int64))
+    return Interned(
+        slots,
+        arena.empty(capacity, np.int64),
+        arena.empty(capacity, np.int64),
+        arena.empty(capacity, np.uint64),
+        successor,
+        np.zeros(1, np.int64),
+    )
 
 
 @inlined
@@ -85,17 +91,20 @@ def intern(buffer, start, size, strings, state):
         code = strings.slots[slot]
         if code < 0:
             break
-        if strings.hashed[code] == value and strings.size[code] == size and same_bytes(
-                buffer, strings.position[code], start, size):
+        if (
+            strings.hashed[code] == value
+            and strings.size[code] == size
+            and same_bytes(buffer, strings.position[code], start, size)
+        ):
             return np.int64(code)
         slot = (slot + np.uint64(1)) & mask
-    new = strings.count[0]
+    new = strings.used[0]
     if new >= strings.position.size:
         state[OVERFLOW] = 1
         return np.int64(-1)
     strings.slots[slot] = new
     strings.position[new], strings.size[new], strings.hashed[new] = start, size, value
-    strings.count[0] = new + 1
+    strings.used[0] = new + 1
     return new
 
 
@@ -103,8 +112,11 @@ def intern(buffer, start, size, strings, state):
 def intern_after(buffer, start, size, strings, state, previous):
     """As `intern`, trying first the code that last followed `previous` (-1 at the start of a row)."""
     guess = np.int64(strings.successor[previous + 1])
-    if guess < strings.count[0] and strings.size[guess] == size and same_bytes(
-            buffer, strings.position[guess], start, size):
+    if (
+        guess < strings.used[0]
+        and strings.size[guess] == size
+        and same_bytes(buffer, strings.position[guess], start, size)
+    ):
         return guess
     code = intern(buffer, start, size, strings, state)
     if code >= 0:
@@ -134,7 +146,9 @@ def put_view(views, row, buffer, start, size):
 
 def texts(buffer: Array, strings: Interned) -> list[bytes]:
     """The interned strings by code."""
-    count = int(strings.count[0])
-    memory = memoryview(buffer)
-    return [bytes(memory[at:at + size]) for at, size in
-            zip(strings.position[:count].tolist(), strings.size[:count].tolist(), strict=True)]
+    count = int(strings.used[0])
+    memory = buffer.data
+    return [
+        bytes(memory[at : at + size])
+        for at, size in zip(strings.position[:count].tolist(), strings.size[:count].tolist(), strict=True)
+    ]

@@ -1,7 +1,8 @@
-"""Values as text, written into the scratch end of the batch's own byte array, as the OpenTelemetry ClickHouse exporter does.
+"""Values as text, as the OpenTelemetry ClickHouse exporter has them, in the scratch end of the batch's byte array.
 
-Integers in decimal; doubles as Go's encoding/json writes them (ES6 number format); arrays and key-value lists as compact
-JSON with sorted keys, the last of equal keys winning; bytes in base64. Strings are not copied: they stay where they are.
+Integers in decimal; doubles as Go's encoding/json writes them (ES6 number format); arrays and key-value lists as
+compact JSON with sorted keys, the last of equal keys winning; bytes in base64. Strings are not copied: they stay where
+they are.
 """
 
 from __future__ import annotations
@@ -11,22 +12,22 @@ from numba import types
 
 from schemas.wire import BROKEN, PADDING, compiled, double_of, fixed64, length, skip, varint
 
-# Cells of the `state` array that every function here shares. Full scratch or work space sets OVERFLOW: the caller grows it
-# and starts the batch again, so that no value is cut.
+# Cells of the `state` array that every function here shares. Full scratch or work space sets OVERFLOW: the caller
+# grows it and starts the batch again, so that no value is cut.
 SCRATCH, SCRATCH_END, OVERFLOW, WORK = 0, 1, 2, 3
 STATE_CELLS = 4
 MAX_DEPTH = 32
 ROOM = 128
 NOTHING, STRING, BOOL, INT, DOUBLE, ARRAY, MAP, BYTES = 0, 1, 2, 3, 4, 5, 6, 7
 
-# libc's own conversions: correctly rounded, present on every platform that numba serves, and linked by name, which keeps
-# the compiled code cacheable.
+# libc's own conversions: correctly rounded, present on every platform that numba serves, and linked by name, which
+# keeps the compiled code cacheable.
 _gcvt = types.ExternalFunction("gcvt", types.uintp(types.float64, types.intc, types.uintp))
 _strtod = types.ExternalFunction("strtod", types.float64(types.uintp, types.uintp))
 
 _BASE64 = np.frombuffer(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/", dtype=np.uint8)
 _HEX = np.frombuffer(b"0123456789abcdef", dtype=np.uint8)
-_WORDS = np.frombuffer(b"falsetruenull\"NaN\"\"Infinity\"\"-Infinity\"", dtype=np.uint8)
+_WORDS = np.frombuffer(b'falsetruenull"NaN""Infinity""-Infinity"', dtype=np.uint8)
 
 
 @compiled
@@ -175,7 +176,7 @@ def _put_json_string(buffer, at, start, stop):
     while p < stop:
         c = buffer[p]
         short = np.uint8(0)
-        if c == 34 or c == 92:
+        if c in (34, 92):
             short = c
         elif c == 8:
             short = 98
@@ -225,8 +226,8 @@ def _key_less(buffer, a, a_stop, b, b_stop):
 def any_value(buffer, p, end):
     """What an AnyValue holds: (kind, first, second, ok).
 
-    first and second are the byte range of strings, bytes, arrays and maps; first is the integer, the 0 or 1, or the bits
-    of the double. The last field wins, as in every protobuf oneof. `ok` is False for malformed bytes.
+    first and second are the byte range of strings, bytes, arrays and maps; first is the integer, the 0 or 1, or the
+    bits of the double. The last field wins, as in every protobuf oneof. `ok` is False for malformed bytes.
     """
     kind, first, second = NOTHING, np.int64(0), np.int64(0)
     while p < end:
@@ -258,7 +259,7 @@ def any_value(buffer, p, end):
 
 @compiled
 def key_and_value(buffer, p, end):
-    """The ranges in a KeyValue: (key start, key stop, value start, value stop, ok); a missing part is an empty range."""
+    """The ranges in a KeyValue: (key start, key stop, value start, value stop, ok); a missing part is empty."""
     key, key_stop, value, value_stop = np.int64(0), np.int64(0), np.int64(0), np.int64(0)
     while p < end:
         tag, p = varint(buffer, p, end)
@@ -275,8 +276,8 @@ def key_and_value(buffer, p, end):
 
 @compiled
 def _put_scalar(buffer, kind, first, second, state):
-    # NaN and infinities inside arrays and maps become the strings of the protobuf JSON mapping, where Go's encoder gives
-    # up and the exporter stores an empty string: losing the whole value is the worse choice.
+    # NaN and infinities inside arrays and maps become the strings of the protobuf JSON mapping, where Go's encoder
+    # gives up and the exporter stores an empty string: losing the whole value is the worse choice.
     room = np.int64(ROOM)
     if kind == STRING:
         room = 6 * (second - first) + 2
@@ -362,8 +363,8 @@ def json_text(buffer, p, end, state, work):
 
     The stack is explicit: a recursive function does not survive the compiler's on-disk cache.
     """
-    # The first cells of `work` are the stack. A frame is (kind, next, stop, count of values written); next and stop are byte
-    # positions of an array, cells of a map.
+    # The first cells of `work` are the stack. A frame is (kind, next, stop, count of values written); next and stop
+    # are byte positions of an array, cells of a map.
     depth = np.int64(0)
     state[WORK] = 4 * MAX_DEPTH
     value, value_stop = np.int64(p), np.int64(end)
@@ -371,7 +372,7 @@ def json_text(buffer, p, end, state, work):
         kind, first, second, ok = any_value(buffer, value, value_stop)
         if not ok:
             return False
-        if kind == ARRAY or kind == MAP:
+        if kind in (ARRAY, MAP):
             if depth == MAX_DEPTH or not _put_byte(buffer, state, 91 if kind == ARRAY else 123):
                 return False
             if kind == MAP:
@@ -447,8 +448,9 @@ def _sort_entries(buffer, work, base, count):
             while j >= gap:
                 o = base + 4 * (j - gap)
                 less = _key_less(buffer, a, b, work[o], work[o + 1])
-                if not less and not (b - a == work[o + 1] - work[o] and a < work[o]
-                                     and not _key_less(buffer, work[o], work[o + 1], a, b)):
+                if not less and not (
+                    b - a == work[o + 1] - work[o] and a < work[o] and not _key_less(buffer, work[o], work[o + 1], a, b)
+                ):
                     break
                 t = base + 4 * j
                 work[t], work[t + 1], work[t + 2], work[t + 3] = work[o], work[o + 1], work[o + 2], work[o + 3]
@@ -468,7 +470,7 @@ def value_text(buffer, p, end, state, work):
         return first, second - first
     if kind == NOTHING:
         return np.int64(0), np.int64(0)
-    if kind == ARRAY or kind == MAP:
+    if kind in (ARRAY, MAP):
         start = state[SCRATCH]
         if not json_text(buffer, p, end, state, work):
             return np.int64(0), np.int64(-1)

@@ -27,20 +27,26 @@ def decode(records: Sequence[Record], arena: Arena) -> Decoded:
     state: list[tuple[spans.Spans, spans.Events, spans.Links]] = []
 
     def scan(work: Work, sizes: Sizes, faults: Array) -> bool:
-        count = int(work.found.count[0])
+        count = int(work.found.used[0])
         rows = spans.spans(arena, count + 2, sizes.entries)
-        event_rows, link_rows = spans.events(arena, sizes.entries // 4 + 16), spans.links(arena, sizes.entries // 16 + 16)
+        event_rows, link_rows = (
+            spans.events(arena, sizes.entries // 4 + 16),
+            spans.links(arena, sizes.entries // 16 + 16),
+        )
         state[:] = [(rows, event_rows, link_rows)]
-        spans.scan(work.buffer, work.found, faults, rows, event_rows, link_rows, work.keys, work.values, work.state,
-                   work.work)
+        spans.scan(
+            work.buffer, work.found, faults, rows, event_rows, link_rows, work.keys, work.values, work.state, work.work
+        )
         return not work.overflown
 
     work, faults = scan_all(arena, records, scan)
     rows, event_rows, link_rows = state[0]
-    count = int(rows.count[0])
+    count = int(rows.used[0])
     record = rows.record[:count]
-    decoded = Decoded(items=np.bincount(record, minlength=len(records)),
-                      faults=faults_of(work, faults, "not a well-formed ExportTraceServiceRequest"))
+    decoded = Decoded(
+        items=np.bincount(record, minlength=len(records)),
+        faults=faults_of(work, faults, "not a well-formed ExportTraceServiceRequest"),
+    )
     if not count:
         return decoded
     context = Context(work, records)
@@ -69,25 +75,30 @@ def decode(records: Sequence[Record], arena: Arena) -> Decoded:
     }
     columns |= _events(rows, event_rows, count, start, context)
     columns |= _links(rows, link_rows, count, context)
-    decoded.tables[TRACES.name] = pa.RecordBatch.from_arrays([columns[name] for name in TRACES.names], list(TRACES.names))
+    decoded.tables[TRACES.name] = pa.RecordBatch.from_arrays(
+        [columns[name] for name in TRACES.names], list(TRACES.names)
+    )
     decoded.record_of_row[TRACES.name] = record
     return decoded
 
 
-def _events(rows: spans.Spans, event_rows: spans.Events, count: int, start: Array, context: Context) -> dict[str, pa.Array]:
-    events, offsets = int(event_rows.count[0]), rows.first_event[: count + 1]
+def _events(
+    rows: spans.Spans, event_rows: spans.Events, count: int, start: Array, context: Context
+) -> dict[str, pa.Array]:
+    events, offsets = int(event_rows.used[0]), rows.first_event[: count + 1]
     span_start = np.repeat(start, np.diff(offsets))
     return {
         "Events.Timestamp": lists(offsets, times(event_rows.time[:events], span_start)),
         "Events.Name": lists(offsets, coded(event_rows.name[:events], context.shared.values)),
-        "Events.Attributes": lists(offsets, context.shared.maps(
-            event_rows.first_attribute, events, event_rows.attributes)),
+        "Events.Attributes": lists(
+            offsets, context.shared.maps(event_rows.first_attribute, events, event_rows.attributes)
+        ),
         "Events.DroppedAttributesCount": lists(offsets, numbers(event_rows.dropped[:events])),
     }
 
 
 def _links(rows: spans.Spans, link_rows: spans.Links, count: int, context: Context) -> dict[str, pa.Array]:
-    links, offsets = int(link_rows.count[0]), rows.first_link[: count + 1]
+    links, offsets = int(link_rows.used[0]), rows.first_link[: count + 1]
     return {
         "Links.TraceId": lists(offsets, fixed(link_rows.trace_id, links, 16)),
         "Links.SpanId": lists(offsets, fixed(link_rows.span_id, links, 8)),

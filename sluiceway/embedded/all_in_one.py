@@ -1,7 +1,7 @@
 """The whole pipeline in one process and one child: log, receivers, viewer, store, consumers, opened in this order.
 
-A client is acknowledged as soon as the log can hold its bytes, while the store still starts, the schema is brought up to
-date and the decoder is compiled.
+A client is acknowledged as soon as the log can hold its bytes, while the store still starts, the schema is brought up
+to date and the decoder is compiled.
 """
 
 from __future__ import annotations
@@ -147,7 +147,8 @@ class AllInOne:
             consumer.start()
 
     def _stop_consumers(self) -> None:
-        # What was appended is stored before we end, if the store lets us; if not, it is the first thing after the start.
+        # What was appended is stored before we end, if the store lets us; if not, it is the first thing after the
+        # start.
         deadline_s = self._config.ingest.drain_timeout_s
         for consumer in self._consumers:
             consumer.drain(deadline_s)

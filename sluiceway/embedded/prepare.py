@@ -58,7 +58,7 @@ class Preparation:
             self._apply_schema()
             if not self._stopping.is_set():
                 self._then()
-        except Exception:
+        except Exception:  # noqa: BLE001  a thread that ended silently would look like an idle pipeline
             _log.exception("nothing is stored until this is mended; what arrives is kept in the log")
 
     def _compile(self) -> None:
