@@ -12,7 +12,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.spans import Dataset, read, write
+from bench.spans import Dataset
 from bench.usage import cpu_s
 from ingest.serve import Receivers
 from ingest.settings import IngestSettings
@@ -20,8 +20,6 @@ from ingest.sqlite_log import SqliteLogWriter
 from ingest.validate import warm_up
 from processors.sqlite_log import SqliteLogInspector
 from schemas.settings import LogSettings, RetentionSettings
-
-_WARM_UP_REQUESTS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +59,11 @@ def measure(dataset: Dataset) -> Received:
     """
     with tempfile.TemporaryDirectory(prefix="bench-receive-") as name:
         folder = Path(name)
-        first = folder / "first"
-        write(first, [body for body, _ in zip(read(dataset.path), range(_WARM_UP_REQUESTS), strict=False)])
         command = [sys.executable, "-m", "bench.receive", name]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
             assert child.stdout is not None
             address = f"127.0.0.1:{int(child.stdout.readline())}"
-            send_file(address, first)
+            send_file(address, dataset.warm_up)
             before_s = cpu_s(child.pid)
             send_file(address, dataset.path)
             used_s = cpu_s(child.pid) - before_s
@@ -75,9 +71,9 @@ def measure(dataset: Dataset) -> Received:
         inspector = SqliteLogInspector(folder / "log.sqlite")
         kept = sum(count.items for count in inspector.snapshot().counts)
         inspector.close()
-    warm_up_spans = min(_WARM_UP_REQUESTS, dataset.requests) * dataset.spans_a_request
-    if kept != dataset.spans + warm_up_spans:
-        raise RuntimeError(f"receive: the log must hold {dataset.spans + warm_up_spans} spans, holds {kept}")
+    expected = dataset.warm_up_spans + dataset.spans
+    if kept != expected:
+        raise RuntimeError(f"receive: the log must hold {expected} spans, holds {kept}")
     return Received(used_s, dataset.requests, dataset.spans)
 
 

@@ -22,7 +22,7 @@ from bench import store
 from bench.end_to_end import TABLE, Cost
 from bench.ports import free_ports
 from bench.receive import send_file
-from bench.spans import SPANS_A_REQUEST, Dataset, read, write
+from bench.spans import SPANS_A_REQUEST, Dataset, read
 from bench.usage import Meter
 from processors import native
 from processors.arena import Arena
@@ -78,13 +78,13 @@ def _pid(running: EmbeddedStore) -> int:
     return running.pid
 
 
-def _cost(agent_s: float, client: Client, watched: Meter, spans: int, resident_bytes: int = 0) -> Cost:
-    """Wait for the merges, merge a last time; the store's part is what `watched` saw."""
+def _store_s(client: Client, watched: Meter, dataset: Dataset) -> tuple[float, float]:
+    """Wait for the merges, then merge a last time: the store's part until then, the spans' share of the last."""
     store.await_merges(client)
     inserted_s = watched.total_s()
     store.merge_all(client)
-    final_s = watched.total_s() - inserted_s
-    return Cost(agent_s, inserted_s, final_s, spans, resident_bytes, store.bytes_on_disk(client, "otel_traces"))
+    share = dataset.spans / (dataset.warm_up_spans + dataset.spans)
+    return inserted_s, (watched.total_s() - inserted_s) * share
 
 
 def measure(dataset: Dataset, folder: Path) -> Cost:
@@ -94,8 +94,6 @@ def measure(dataset: Dataset, folder: Path) -> Cost:
         RuntimeError: the table holds another number of rows than spans were acknowledged.
     """
     folder.mkdir(parents=True)
-    first = folder / "first"
-    write(first, [next(read(dataset.path))])
     with stock_store(folder / "store") as (running, client):
         grpc_port, http_port = free_ports(2)
         command = [
@@ -112,20 +110,23 @@ def measure(dataset: Dataset, folder: Path) -> Cost:
             address = f"127.0.0.1:{grpc_port}"
             with grpc.insecure_channel(address) as channel:
                 grpc.channel_ready_future(channel).result(_START_TIMEOUT_S)
-            send_file(address, first)
-            store.await_rows(client, TABLE, dataset.spans_a_request)
+            send_file(address, dataset.warm_up)
+            store.await_rows(client, TABLE, dataset.warm_up_spans)
+            store.await_merges(client)
             rotel, watched = Meter(agent.pid), Meter(_pid(running))
             started_s = time.monotonic()
             send_file(address, dataset.path)
-            store.await_rows(client, TABLE, dataset.spans + dataset.spans_a_request)
+            store.await_rows(client, TABLE, dataset.warm_up_spans + dataset.spans)
             elapsed_s = time.monotonic() - started_s
             agent_s = rotel.total_s()
             resident = rotel.close() + watched.close()
-            cost = _cost(agent_s, client, watched, dataset.spans, resident)
+            inserted_s, final_s = _store_s(client, watched, dataset)
+            rows = dataset.warm_up_spans + dataset.spans
+            bytes_a_row = store.bytes_on_disk(client, "otel_traces") / rows
         finally:
             agent.terminate()
             agent.wait()
-    return Cost(cost.agent_s, cost.store_s, cost.final_merge_s, cost.spans, resident, cost.table_bytes, elapsed_s)
+    return Cost(agent_s, inserted_s, final_s, dataset.spans, resident, bytes_a_row, elapsed_s)
 
 
 def measure_identical_table(dataset: Dataset, folder: Path) -> Cost:
@@ -142,17 +143,26 @@ def measure_identical_table(dataset: Dataset, folder: Path) -> Cost:
         inserter = StoreInserter(
             lambda: connect(running.url, user=running.writer_user, password=running.writer_password), "otel"
         )
-        watched = Meter(_pid(running))
         arena = Arena()
-        bodies = list(read(dataset.path))
-        for start in range(0, len(bodies), RECORDS_A_BATCH):
-            records = [
-                Record(topic(Signal.TRACES), 0, start + at, body, "", 0, None)
-                for at, body in enumerate(bodies[start : start + RECORDS_A_BATCH])
-            ]
-            rows = decode(Signal.TRACES, records, arena).tables["otel_traces"].select(names)
-            inserter.native("otel_traces", names, native.encode(rows, columns, arena), rows.num_rows, f"bench:{start}")
+
+        def insert(path: Path) -> None:
+            bodies = list(read(path))
+            for start in range(0, len(bodies), RECORDS_A_BATCH):
+                records = [
+                    Record(topic(Signal.TRACES), 0, start + at, body, "", 0, None)
+                    for at, body in enumerate(bodies[start : start + RECORDS_A_BATCH])
+                ]
+                rows = decode(Signal.TRACES, records, arena).tables["otel_traces"].select(names)
+                body = native.encode(rows, columns, arena)
+                inserter.native("otel_traces", names, body, rows.num_rows, f"{path.name}:{start}")
+
+        insert(dataset.warm_up)
+        store.await_merges(client)
+        watched = Meter(_pid(running))
+        insert(dataset.path)
         inserter.close()
-        store.await_rows(client, TABLE, dataset.spans)
+        expected = dataset.warm_up_spans + dataset.spans
+        store.await_rows(client, TABLE, expected)
         watched.close()
-        return _cost(0.0, client, watched, dataset.spans)
+        inserted_s, final_s = _store_s(client, watched, dataset)
+        return Cost(0.0, inserted_s, final_s, dataset.spans, 0, store.bytes_on_disk(client, "otel_traces") / expected)

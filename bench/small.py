@@ -12,11 +12,6 @@ SPANS_A_SMALL_REQUEST = 8
 
 def measure(folder: Path, requests: int) -> receive.Received:
     """CPU of the receiving process for `requests` requests of eight spans."""
-    dataset = spans.make(
-        folder / "small",
-        requests,
-        seed=8,
-        first_start_ns=time.time_ns() - spans.SPREAD_NS,
-        spans=SPANS_A_SMALL_REQUEST,
-    )
+    first_start_ns = time.time_ns() - spans.SPREAD_NS
+    dataset = spans.make(folder, requests, seed=8, first_start_ns=first_start_ns, spans=SPANS_A_SMALL_REQUEST)
     return receive.measure(dataset)

@@ -22,6 +22,8 @@ SPANS_A_TRACE = 12
 RESOURCES_A_REQUEST = 4
 ERROR_SHARE = 0.05
 SPREAD_NS = 60_000_000_000
+# Several batches: working memory has grown to its size, code is compiled or loaded, connections are open.
+WARM_UP_REQUESTS = 400
 
 _SERVICES = ("frontend", "cart", "checkout", "payment", "shipping", "currency", "email", "recommendation")
 _OPERATIONS = (
@@ -41,17 +43,27 @@ _LENGTH = struct.Struct("<I")
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """Requests in a file. `bytes_a_span` counts the whole requests, resources included."""
+    """Requests in a file, and others of the same kind that go before them and are not measured.
+
+    `bytes_a_span` counts whole requests, resources included.
+    """
 
     path: Path
     requests: int
     spans_a_request: int
     bytes_a_span: float
+    warm_up: Path
+    warm_up_requests: int
 
     @property
     def spans(self) -> int:
-        """Spans in all requests."""
+        """Spans that are measured."""
         return self.requests * self.spans_a_request
+
+    @property
+    def warm_up_spans(self) -> int:
+        """Spans that go before."""
+        return self.warm_up_requests * self.spans_a_request
 
 
 def _pair(key: str, value: str | int) -> KeyValue:
@@ -136,9 +148,22 @@ def read(path: Path) -> Iterator[bytes]:
             yield file.read(_LENGTH.unpack(head)[0])
 
 
-def make(path: Path, requests: int, *, seed: int, first_start_ns: int, spans: int = SPANS_A_REQUEST) -> Dataset:
-    """Write `requests` distinct requests to `path`; equal arguments give equal bytes."""
+def make(
+    folder: Path,
+    requests: int,
+    *,
+    seed: int,
+    first_start_ns: int,
+    spans: int = SPANS_A_REQUEST,
+    warm_up_requests: int = WARM_UP_REQUESTS,
+) -> Dataset:
+    """Write distinct requests into `folder`; equal arguments give equal bytes."""
+    folder.mkdir(parents=True, exist_ok=True)
     rng = random.Random(seed)
-    bodies = [request(rng, first_start_ns=first_start_ns, spans=spans) for _ in range(requests)]
-    write(path, bodies)
-    return Dataset(path, requests, spans, sum(map(len, bodies)) / (requests * spans))
+    files = []
+    for name, count in (("warm-up", warm_up_requests), ("measured", requests)):
+        bodies = [request(rng, first_start_ns=first_start_ns, spans=spans) for _ in range(count)]
+        write(folder / name, bodies)
+        files.append((folder / name, sum(map(len, bodies))))
+    (warm_up, _), (measured, size_bytes) = files
+    return Dataset(measured, requests, spans, size_bytes / (requests * spans), warm_up, warm_up_requests)
