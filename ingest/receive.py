@@ -20,7 +20,7 @@ from ingest.tally import Tally
 from ingest.validate import validate
 from schemas.errors import LogUnavailableError, MalformedRequestError
 from schemas.settings import RetentionSettings
-from schemas.signals import NAMES, Signal
+from schemas.signals import Signal
 
 _DAY_NS = 86400 * 10**9
 _TENANT = re.compile(r"[A-Za-z0-9._-]{0,128}")
@@ -136,9 +136,7 @@ def encode_receipt(receipt: Receipt, media: str) -> bytes:
     else:
         response = ExportLogsServiceResponse()
         response.partial_success.rejected_log_records = receipt.rejected
-    response.partial_success.error_message = (
-        f"{receipt.rejected} {NAMES[receipt.signal].item} rejected, {receipt.accepted} accepted: {receipt.message}"
-    )
+    response.partial_success.error_message = receipt.message
     if media == JSON:
         return json_format.MessageToJson(response, indent=None).encode()
     return response.SerializeToString()

@@ -34,7 +34,7 @@ class IngestSettings(Section):
         "how many objects and arrays it holds. About 6 MB of usual spans fit. Over it: 413.",
     )
     max_nesting_depth: int = Field(
-        128,
+        136,
         ge=16,
         le=256,
         description="Deepest nesting of objects and arrays in a JSON body. An attribute value may be nested "
