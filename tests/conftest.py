@@ -20,6 +20,11 @@ def free_port() -> int:
         return port
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Options of single folders; pytest reads them from here only."""
+    parser.addoption("--screenshots", metavar="DIR", help="run a longer demo and write the README's pictures into DIR")
+
+
 @pytest.fixture(scope="session")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedStore]:
     """A running store with an empty database `otel`, shared by the whole session: use table names of your own."""

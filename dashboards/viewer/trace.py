@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-import zlib
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from dashboards.store import Row, StoreReader
@@ -120,13 +120,15 @@ def lay_out(trace_id: str, rows: Sequence[Row], log_rows: Sequence[Row], *, trun
     for log in logs:
         by_span.setdefault(log.span_id, []).append(log)
     known = {row["SpanId"] for row in rows}
+    tree = list(_tree(rows))
+    # By order of appearance, so that a trace of up to eight services never shows two in one colour.
+    services = dict.fromkeys(row["ServiceName"] for row, _ in tree)
+    colours = {service: index % COLOURS for index, service in enumerate(services)}
     spans = [
-        _span(row, depth, start_ns, duration_ns, by_span.get(row["SpanId"], []), known) for row, depth in _tree(rows)
+        _span(row, depth, start_ns, duration_ns, by_span.get(row["SpanId"], []), known, colours) for row, depth in tree
     ]
     root = spans[0]
-    tally: dict[str, int] = {}
-    for span in spans:
-        tally[span.service] = tally.get(span.service, 0) + 1
+    tally = Counter(span.service for span in spans)
     return Trace(
         trace_id=trace_id,
         name=root.name,
@@ -135,7 +137,7 @@ def lay_out(trace_id: str, rows: Sequence[Row], log_rows: Sequence[Row], *, trun
         duration_ns=duration_ns,
         spans=spans,
         logs=logs,
-        services=[(service, spans_of, _colour(service)) for service, spans_of in tally.items()],
+        services=[(service, tally[service], colour) for service, colour in colours.items()],
         failed=sum(span.failed for span in spans),
         truncated=truncated,
     )
@@ -165,7 +167,15 @@ def _tree(rows: Sequence[Row]) -> Iterator[tuple[Row, int]]:
             waiting.extend((child, depth + 1) for child in reversed(children.get(rows[index]["SpanId"], [])))
 
 
-def _span(row: Row, depth: int, start_ns: int, total_ns: int, logs: list[LogRecord], known: set[str]) -> Span:
+def _span(
+    row: Row,
+    depth: int,
+    start_ns: int,
+    total_ns: int,
+    logs: list[LogRecord],
+    known: set[str],
+    colours: Mapping[str, int],
+) -> Span:
     scale = BAR_UNITS / (total_ns or 1)
     width = min(max(row["DurationNs"] * scale, _BAR_MIN), BAR_UNITS)
     return Span(
@@ -174,7 +184,7 @@ def _span(row: Row, depth: int, start_ns: int, total_ns: int, logs: list[LogReco
         parent_missing=bool(row["ParentSpanId"]) and row["ParentSpanId"] not in known,
         name=row["SpanName"],
         service=row["ServiceName"],
-        colour=_colour(row["ServiceName"]),
+        colour=colours[row["ServiceName"]],
         kind=row["SpanKind"],
         status=row["StatusCode"],
         status_message=row["StatusMessage"],
@@ -209,7 +219,3 @@ def _log(row: Row, start_ns: int) -> LogRecord:
         body=row["Body"],
         attributes=row["LogAttributes"],
     )
-
-
-def _colour(service: str) -> int:
-    return zlib.crc32(service.encode()) % COLOURS

@@ -53,6 +53,12 @@ def test_bars_are_placed_in_thousandths_of_the_trace() -> None:
     assert trace.duration_ns == 1000
 
 
+def test_services_of_a_trace_have_colours_of_their_own() -> None:
+    trace = lay_out(TRACE, [span(str(n), ServiceName=f"service {n % 8}") for n in range(16)], [])
+    assert [colour for _, _, colour in trace.services] == list(range(8))
+    assert [spans for _, spans, _ in trace.services] == [2] * 8
+
+
 def test_log_records_stand_with_their_span_and_errors_are_marked() -> None:
     trace = lay_out(TRACE, [span("a", start_ns=100)], [log("a", 150), log("", 160)])
     assert [(one.offset_ns, one.bad) for one in trace.spans[0].logs] == [(50, True)]

@@ -1,0 +1,31 @@
+"""The README's pictures, taken from a real demo: `make screenshots` writes them into docs/images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page
+
+from tests.browser.conftest import Pipeline
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [("services", "/"), ("service", "/service/payment"), ("pipeline", "/pipeline")],
+)
+def test_a_picture_of_each_page(page: Page, pipeline: Pipeline, screenshots: Path, name: str, path: str) -> None:
+    page.goto(f"{pipeline.viewer}{path}?{pipeline.window}")
+    page.wait_for_selector("body[data-ready]")
+    page.screenshot(path=screenshots / f"viewer-{name}.png")
+    assert (screenshots / f"viewer-{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_picture_of_a_failed_trace(page: Page, pipeline: Pipeline, screenshots: Path) -> None:
+    page.goto(f"{pipeline.viewer}/service/checkout?{pipeline.window}&traces=failed")
+    page.locator("tr[data-trace] a").first.click()
+    page.wait_for_selector(".waterfall")
+    page.screenshot(path=screenshots / "viewer-trace.png")
+    assert (screenshots / "viewer-trace.png").read_bytes().startswith(b"\x89PNG")
