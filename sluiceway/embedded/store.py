@@ -79,6 +79,11 @@ class EmbeddedStore:
         return f"http://{host}:{self._settings.http_port}"
 
     @property
+    def folder(self) -> Path:
+        """Where the store keeps everything: data, logs, secret."""
+        return self._folder.root
+
+    @property
     def database(self) -> str:
         """The database of all our tables; it exists once `start()` returned."""
         return self._settings.database

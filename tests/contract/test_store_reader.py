@@ -1,0 +1,226 @@
+"""What the store's password-less `default` user may do, and what ClickHouse itself refuses it."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import threading
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+
+import clickhouse_connect
+import pytest
+from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.exceptions import DatabaseError
+
+from processors.store_client import connect
+from sluiceway.embedded.confine import landlock_version
+from sluiceway.embedded.store import EmbeddedStore
+
+CANNOT_OPEN_FILE, TIMEOUT_EXCEEDED, READONLY, MEMORY_LIMIT_EXCEEDED = 76, 159, 164, 241
+INTO_OUTFILE_NOT_ALLOWED, QUERY_IS_PROHIBITED, FUNCTION_NOT_ALLOWED = 358, 392, 446
+SETTING_CONSTRAINT_VIOLATION, ACCESS_DENIED = 452, 497
+
+needs_landlock = pytest.mark.skipif(landlock_version() == 0, reason="this kernel has no Landlock")
+
+
+@pytest.fixture(scope="module")
+def writer(store: EmbeddedStore) -> Iterator[Client]:
+    client = connect(store.url, user=store.writer_user, password=store.writer_password, database=store.database)
+    client.command("CREATE TABLE reader_sees (Number UInt64, Text String) ENGINE = MergeTree ORDER BY Number")
+    client.command("INSERT INTO reader_sees SELECT number, toString(number) FROM numbers(1000)")
+    yield client
+    client.command("DROP TABLE reader_sees SYNC")
+    client.close()
+
+
+@pytest.fixture(scope="module")
+def reader(store: EmbeddedStore, writer: Client) -> Iterator[Client]:
+    client = connect(store.url, database=store.database)
+    yield client
+    client.close()
+
+
+def refusal(client: Client, statement: str, **settings: object) -> int | None:
+    with pytest.raises(DatabaseError) as refused:
+        client.command(statement, settings=settings or None)
+    return refused.value.code
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "INSERT INTO otel.reader_sees VALUES (1, 'x')",
+        "CREATE TABLE otel.made_by_reader (a Int8) ENGINE = Memory",
+        "CREATE TEMPORARY TABLE made_by_reader (a Int8)",
+        "CREATE DATABASE made_by_reader",
+        "CREATE FUNCTION made_by_reader AS (x) -> x",
+        "CREATE USER made_by_reader",
+        "DROP TABLE otel.reader_sees",
+        "TRUNCATE TABLE otel.reader_sees",
+        "OPTIMIZE TABLE otel.reader_sees FINAL",
+        "ALTER TABLE otel.reader_sees DELETE WHERE 1",
+        "ALTER TABLE otel.reader_sees ADD COLUMN c Int8",
+        "RENAME TABLE otel.reader_sees TO otel.taken",
+        "BACKUP DATABASE otel TO File('taken')",
+        "GRANT SELECT ON *.* TO default",
+        "KILL QUERY WHERE user = 'sluiceway'",
+        "SELECT * FROM file('/etc/passwd', 'LineAsString')",
+        "DESCRIBE TABLE file('/etc/passwd')",
+        "SELECT * FROM url('http://127.0.0.1:1/', 'LineAsString')",
+        "SELECT * FROM s3('http://127.0.0.1:1/bucket/key', 'CSV')",
+        "SELECT * FROM remote('127.0.0.1:1', system.one)",
+        "SELECT * FROM mysql('127.0.0.1:1', 'd', 't', 'u', 'p')",
+        "SELECT * FROM postgresql('127.0.0.1:1', 'd', 't', 'u', 'p')",
+        "SELECT * FROM executable('id', 'LineAsString', 'line String')",
+        "SELECT * FROM system.users",
+        "SELECT * FROM view(SELECT * FROM system.users)",
+        "SELECT * FROM system.processes",
+        "SELECT * FROM system.server_settings",
+        "SELECT * FROM entry.pipe",
+        "SYSTEM SHUTDOWN",
+        "SYSTEM KILL",
+        "SYSTEM STOP MERGES otel.reader_sees",
+        "SYSTEM DROP MARK CACHE",
+        "SYSTEM RELOAD USERS",
+    ],
+)
+def test_the_reader_is_refused_by_its_grants(reader: Client, statement: str) -> None:
+    assert refusal(reader, statement) == ACCESS_DENIED
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("max_execution_time", 31),
+        ("max_execution_time", 0),
+        ("max_memory_usage", 10**12),
+        ("max_memory_usage", 0),
+        ("max_memory_usage_for_user", 0),
+        ("max_threads", 64),
+        ("max_concurrent_queries_for_user", 0),
+        ("max_result_rows", 0),
+        ("max_temporary_data_on_disk_size_for_user", 0),
+        ("max_untracked_memory", 10**9),
+        ("memory_overcommit_ratio_denominator", 10**12),
+        ("use_query_cache", 1),
+        ("allow_introspection_functions", 1),
+    ],
+)
+def test_the_reader_cannot_lift_a_limit(store: EmbeddedStore, reader: Client, name: str, value: int) -> None:
+    assert refusal(reader, f"SELECT 1 SETTINGS {name} = {value}") == SETTING_CONSTRAINT_VIOLATION
+    assert refusal(reader, f"SET {name} = {value}") == SETTING_CONSTRAINT_VIOLATION
+    # As a parameter of the URL, which is how curl and Grafana set them.
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(f"{store.url}/?{name}={value}&query=SELECT+1", timeout=10)
+    assert refused.value.headers["X-ClickHouse-Exception-Code"] == str(SETTING_CONSTRAINT_VIOLATION)
+    refused.value.close()
+
+
+def test_the_reader_can_lower_its_limits(reader: Client) -> None:
+    lowered = reader.query(
+        "SELECT getSetting('max_execution_time'), getSetting('max_memory_usage'), getSetting('max_threads')",
+        settings={"max_execution_time": 5, "max_memory_usage": 64 * 1024 * 1024, "max_threads": 1},
+    )
+    assert [int(value) for value in lowered.result_rows[0]] == [5, 64 * 1024 * 1024, 1]
+
+
+def test_the_reader_cannot_allow_ddl_or_python_again(reader: Client) -> None:
+    assert refusal(reader, "SET allow_ddl = 1") == QUERY_IS_PROHIBITED
+    assert refusal(reader, "SET allow_python_table_function = 1") == QUERY_IS_PROHIBITED
+    assert refusal(reader, "SELECT * FROM Python(anything)") == FUNCTION_NOT_ALLOWED
+
+
+def test_a_reader_that_makes_itself_read_only_stays_so(reader: Client) -> None:
+    assert refusal(reader, "SELECT 1 SETTINGS readonly = 0", readonly=2) == READONLY
+
+
+def test_the_reader_writes_no_file(reader: Client) -> None:
+    assert refusal(reader, "SELECT 1 INTO OUTFILE 'taken.txt'") == INTO_OUTFILE_NOT_ALLOWED
+
+
+@needs_landlock
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SELECT file('/etc/passwd')",
+        "SELECT file('{secret}')",
+        "SELECT file('/proc/1/environ')",
+        "SELECT 1 FORMAT Template SETTINGS format_template_row = '/etc/hosts'",
+    ],
+)
+def test_no_function_or_format_reads_a_file_outside_the_store(
+    store: EmbeddedStore, reader: Client, statement: str
+) -> None:
+    statement = statement.format(secret=store.folder / "writer.secret")
+    with pytest.raises(DatabaseError) as refused:
+        reader.raw_query(statement)
+    assert refused.value.code == CANNOT_OPEN_FILE
+    assert "Permission denied" in str(refused.value)
+
+
+@needs_landlock
+def test_the_server_connects_to_no_other_server_even_for_the_writer(store: EmbeddedStore, writer: Client) -> None:
+    with pytest.raises(DatabaseError, match="Permission denied"):
+        writer.command(f"SELECT * FROM url('{store.url}/ping', 'LineAsString')", settings={"http_max_tries": 1})
+
+
+def test_the_reader_sees_our_tables_through_clickhouse_connect(store: EmbeddedStore, reader: Client) -> None:
+    assert reader.query("SELECT count(), max(Number) FROM reader_sees").result_rows == [(1000, 999)]
+    assert "reader_sees" in reader.query("SHOW TABLES FROM otel").result_columns[0]
+    host, port = store.url.removeprefix("http://").split(":")
+    plain = clickhouse_connect.get_client(host=host, port=int(port))
+    try:
+        assert plain.query("SELECT currentUser()").result_rows == [("default",)]
+    finally:
+        plain.close()
+
+
+def test_the_reader_sees_our_tables_through_curl(store: EmbeddedStore, reader: Client) -> None:
+    curl = shutil.which("curl")
+    assert curl is not None
+    query = ["--data-binary", "SELECT count() FROM otel.reader_sees"]
+    answer = subprocess.run([curl, "-sS", f"{store.url}/", *query], capture_output=True, text=True, check=True)
+    assert (answer.stdout, answer.stderr) == ("1000\n", "")
+
+
+def test_a_client_with_a_wrong_password_is_refused(store: EmbeddedStore) -> None:
+    query = urllib.parse.urlencode({"user": store.writer_user, "password": "guess", "query": "SELECT 1"})
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(f"{store.url}/?{query}", timeout=10)
+    assert refused.value.code == 403
+    refused.value.close()
+
+
+def test_a_query_over_its_memory_or_time_is_stopped_by_clickhouse(reader: Client) -> None:
+    assert refusal(reader, "SELECT length(groupArray(number)) FROM numbers(200000000)") == MEMORY_LIMIT_EXCEEDED
+    endless = "SELECT sum(sipHash64(number)) FROM numbers(1000000000000)"
+    assert refusal(reader, endless, max_execution_time=1) == TIMEOUT_EXCEEDED
+
+
+def test_inserts_go_on_while_heavy_queries_are_stopped(store: EmbeddedStore, writer: Client) -> None:
+    codes: list[int | None] = []
+
+    def ask_too_much() -> None:
+        client = connect(store.url, database=store.database)
+        try:
+            client.command("SELECT uniqExact(cityHash64(number)) FROM numbers(400000000)")
+        except DatabaseError as error:
+            codes.append(error.code)
+        finally:
+            client.close()
+
+    readers = [threading.Thread(target=ask_too_much) for _ in range(4)]
+    for thread in readers:
+        thread.start()
+    inserted = 0
+    while any(thread.is_alive() for thread in readers):
+        writer.command("INSERT INTO reader_sees SELECT 1000 + number, 'more' FROM numbers(1000)")
+        inserted += 1000
+    for thread in readers:
+        thread.join()
+    assert codes == [MEMORY_LIMIT_EXCEEDED] * 4
+    assert inserted > 0
+    assert writer.query("SELECT countIf(Text = 'more') FROM reader_sees").result_rows == [(inserted,)]
