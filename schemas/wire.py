@@ -94,6 +94,19 @@ def store_u16(typing_context, array, position, value):
 
 
 @intrinsic
+def folded_product(typing_context, a, b):
+    """The exclusive or of both halves of the 128-bit product of two UInt64."""
+
+    def codegen(context, builder, signature, args):
+        wide = ir.IntType(128)
+        product = builder.mul(builder.zext(args[0], wide), builder.zext(args[1], wide))
+        high = builder.trunc(builder.lshr(product, ir.Constant(wide, 64)), ir.IntType(64))
+        return builder.xor(high, builder.trunc(product, ir.IntType(64)))
+
+    return types.uint64(types.uint64, types.uint64), codegen
+
+
+@intrinsic
 def double_of(typing_context, bits):
     """The Float64 with these 64 bits."""
 

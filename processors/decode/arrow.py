@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from processors.decode.attributes import Attributes, Shared, sort_shared, sort_space, sort_views
 from processors.decode.frame import Groups
 from processors.decode.strings import Array, Interned, texts
 
 MAX_TIME_NS = np.uint64(2**63 - 1)
-
-
-def strings(values: list[bytes]) -> pa.Array:
-    """A plain string array; bytes that are not UTF-8 pass unchanged, as they do in the exporter."""
-    return pa.array(values, pa.binary()).view(pa.string())
 
 
 def numbers(values: Array) -> pa.Array:
@@ -61,12 +57,11 @@ class Columns:
     def __init__(self, buffer: Array, keys: Interned, values: Interned) -> None:
         self._bytes = pa.py_buffer(buffer)
         key_texts = texts(buffer, keys)
-        order = sorted(range(len(key_texts)), key=key_texts.__getitem__)
+        order = pc.sort_indices(key_texts)
         self._rank = np.empty(max(len(order), 1), np.uint32)
-        self._rank[order] = np.arange(len(order), dtype=np.uint32)
-        self._key_code = {key_texts[code]: rank for rank, code in enumerate(order)}
-        self.keys = strings([key_texts[code] for code in order])
-        self.values = strings(texts(buffer, values))
+        self._rank[order.to_numpy()] = np.arange(len(order), dtype=np.uint32)
+        self.keys = key_texts.take(order).view(pa.string())
+        self.values = texts(buffer, values).view(pa.string())
 
     def views(self, views: Array, rows: int) -> pa.Array:
         """A string_view array of the first `rows` rows."""
@@ -102,9 +97,10 @@ class Columns:
         result = np.zeros(rows, np.uint32)
         keys = entries.keys[: int(entries.used[0])]
         for name in reversed(names):
-            code = self._key_code.get(name)
-            if code is not None:
-                at = np.flatnonzero(keys == code)
+            code = pc.index(self.keys, pa.scalar(name.decode(), pa.string())).as_py()
+            if code >= 0:
+                # Backwards, so that of equal keys the first stands, which is also what the store's `map[key]` finds.
+                at = np.flatnonzero(keys == code)[::-1]
                 result[np.searchsorted(groups.first[: rows + 1], at, side="right") - 1] = entries.values[at]
         return result
 
@@ -114,4 +110,4 @@ def of_group(codes: Array, groups: Array) -> Array:
     return codes.astype(np.uint32, copy=False)[groups]
 
 
-__all__ = ["Columns", "Shared", "coded", "fixed", "lists", "numbers", "of_group", "strings", "time_values", "times"]
+__all__ = ["Columns", "Shared", "coded", "fixed", "lists", "numbers", "of_group", "time_values", "times"]

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from processors.arena import Arena
-from processors.decode.strings import Array, intern, intern_after, put_view
+from processors.decode.strings import Array, intern, intern_after, put_view, used
 from processors.decode.text import OVERFLOW, key_and_value, value_text
 from schemas.wire import compiled
 
@@ -20,9 +20,9 @@ class Attributes(NamedTuple):
     used: Array
 
 
-def attributes(arena: Arena, capacity: int) -> Attributes:
-    """Room for `capacity` entries."""
-    return Attributes(arena.empty(capacity, np.uint32), arena.empty(2 * capacity, np.uint64), np.zeros(1, np.int64))
+def attributes(arena: Arena, capacity: int, number: int) -> Attributes:
+    """Room for `capacity` entries; `number` is the array's."""
+    return Attributes(arena.empty(capacity, np.uint32), arena.empty(2 * capacity, np.uint64), used(number))
 
 
 @compiled
@@ -36,7 +36,7 @@ def append_entry(buffer, start, stop, into, keys, previous, state, work):
         return code
     at = into.used[0]
     if at >= into.keys.size:
-        state[OVERFLOW] = 1
+        state[OVERFLOW] = into.used[1]
         return np.int64(-1)
     text, size = value_text(buffer, value, value_stop, state, work)
     if size < 0:
@@ -55,9 +55,9 @@ class Shared(NamedTuple):
     used: Array
 
 
-def shared(arena: Arena, capacity: int) -> Shared:
-    """Room for `capacity` entries."""
-    return Shared(arena.empty(capacity, np.uint32), arena.empty(capacity, np.uint32), np.zeros(1, np.int64))
+def shared(arena: Arena, capacity: int, number: int) -> Shared:
+    """Room for `capacity` entries; `number` is the array's."""
+    return Shared(arena.empty(capacity, np.uint32), arena.empty(capacity, np.uint32), used(number))
 
 
 @compiled
@@ -71,7 +71,7 @@ def append_shared(buffer, start, stop, into, keys, values, previous, state, work
         return code
     at = into.used[0]
     if at >= into.keys.size:
-        state[OVERFLOW] = 1
+        state[OVERFLOW] = into.used[1]
         return np.int64(-1)
     text, size = value_text(buffer, value, value_stop, state, work)
     if size < 0:

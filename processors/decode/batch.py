@@ -47,16 +47,8 @@ class Decoded:
     faults: list[Fault] = field(default_factory=list)
 
 
-@dataclass(slots=True)
-class Sizes:
-    """How much room the working arrays have. Grows when a batch needs more; every retry doubles one of them."""
-
-    scratch_bytes: int
-    entries: int
-    items: int
-    groups: int
-    strings: int
-    factor: int = 1
+# By array number: room in elements. Arrays whose need is known only in the scan have a factor instead.
+Sizes = list[int]
 
 
 class Work:
@@ -70,7 +62,7 @@ class Work:
         self.starts = self.stops - lengths
         used = int(self.stops[-1]) if len(records) else 0
         # The wire bytes and the text made from them share one array, so that a view needs no second buffer.
-        self.buffer = arena.empty(used + PADDING + sizes.scratch_bytes, np.uint8)
+        self.buffer = arena.empty(used + PADDING + sizes[text.SCRATCH_BYTES], np.uint8)
         memory = self.buffer.data
         for record, start, stop in zip(records, self.starts.tolist(), self.stops.tolist(), strict=True):
             memory[start:stop] = record.value
@@ -78,15 +70,17 @@ class Work:
         self.state = np.zeros(text.STATE_CELLS, np.int64)
         self.state[text.SCRATCH] = used + PADDING
         self.state[text.SCRATCH_END] = self.buffer.size
-        self.work = arena.empty(4096 * sizes.factor, np.int64)
-        self.keys = strings.interned(arena, sizes.strings)
-        self.values = strings.interned(arena, sizes.strings)
-        self.resources = frame.groups(arena, attributes.shared(arena, 8 * sizes.groups), sizes.groups)
-        self.scopes = frame.groups(arena, attributes.shared(arena, 4 * sizes.groups), sizes.groups)
-        self.found = frame.items(arena, len(records), sizes.items)
+        self.work = arena.empty(sizes[text.WORK_CELLS], np.int64)
+        self.keys = strings.interned(arena, sizes[text.KEYS], text.KEYS)
+        self.values = strings.interned(arena, sizes[text.VALUES], text.VALUES)
+        self.resources, self.scopes = (
+            frame.groups(arena, attributes.shared(arena, sizes[entries], entries), sizes[groups], groups)
+            for groups, entries in ((text.RESOURCES, text.RESOURCE_ENTRIES), (text.SCOPES, text.SCOPE_ENTRIES))
+        )
+        self.found = frame.items(arena, len(records), sizes[text.ITEMS])
 
-    def frame(self, faults: Array) -> bool:
-        """Find the items of the records without fault; False when an array was too small."""
+    def frame(self, faults: Array) -> None:
+        """Find the items of the records without fault."""
         frame.frame(
             self.buffer,
             self.starts,
@@ -100,32 +94,36 @@ class Work:
             self.state,
             self.work,
         )
-        return not self.overflown
 
     @property
-    def overflown(self) -> bool:
-        """Whether an array was too small."""
-        return bool(self.state[text.OVERFLOW])
+    def overflown(self) -> int:
+        """The number of the array that was too small, 0 if none was."""
+        return int(self.state[text.OVERFLOW])
 
 
 def sizes_for(value_bytes: int) -> Sizes:
     """Room for ordinary telemetry of `value_bytes`; what needs more is scanned again with more."""
-    return Sizes(
-        scratch_bytes=value_bytes // 4 + 65536,
-        entries=value_bytes // 24 + 1024,
-        items=value_bytes // 64 + 1024,
-        groups=value_bytes // 1024 + 1024,
-        strings=8192,
-    )
+    sizes = [1] * text.ARRAYS
+    groups, entries = value_bytes // 1024 + 1024, value_bytes // 24 + 1024
+    sizes[text.SCRATCH_BYTES] = value_bytes // 4 + 65536
+    sizes[text.WORK_CELLS] = 4096
+    sizes[text.KEYS] = sizes[text.VALUES] = 8192
+    sizes[text.RESOURCES] = sizes[text.SCOPES] = groups
+    sizes[text.RESOURCE_ENTRIES], sizes[text.SCOPE_ENTRIES] = 8 * groups, 4 * groups
+    sizes[text.ITEMS] = value_bytes // 64 + 1024
+    sizes[text.ENTRIES] = entries
+    sizes[text.EVENTS] = sizes[text.EVENT_ENTRIES] = entries // 4
+    sizes[text.LINKS] = sizes[text.LINK_ENTRIES] = entries // 16
+    return sizes
 
 
-def scan_all(arena: Arena, records: Sequence[Record], scan: Callable[[Work, Sizes, Array], bool]) -> tuple[Work, Array]:
+def scan_all(arena: Arena, records: Sequence[Record], scan: Callable[[Work, Sizes, Array], None]) -> tuple[Work, Array]:
     """Run frame and scan until every array is large enough and no record at fault contributed a row.
 
     Args:
         arena: gives the working memory; what it gave before becomes invalid.
         records: the batch, in order.
-        scan: decodes the items of a framed `Work`, marking faults; returns False when an array was too small.
+        scan: decodes the items of a framed `Work`, marking faults.
 
     Returns:
         The work whose arrays hold the rows, and the fault position of each record in the array of bytes, or -1.
@@ -135,17 +133,14 @@ def scan_all(arena: Arena, records: Sequence[Record], scan: Callable[[Work, Size
     while True:
         known = int((faults >= 0).sum())
         work = Work(arena, records, sizes)
-        if not (work.frame(faults) and scan(work, sizes, faults)) or work.overflown:
-            # Entries, groups and scratch are bounded by the bytes of the batch, so doubling ends.
+        work.frame(faults)
+        if not work.overflown:
+            scan(work, sizes, faults)
+        if work.overflown:
+            # Only the one that was full: hostile bytes fill one kind of array, and room for all would be memory for
+            # nothing. What an array must hold is bounded by the bytes of the batch, so growing ends.
             faults[:] = -1
-            sizes = Sizes(
-                2 * sizes.scratch_bytes,
-                2 * sizes.entries,
-                2 * sizes.items,
-                2 * sizes.groups,
-                4 * sizes.strings,
-                4 * sizes.factor,
-            )
+            sizes[work.overflown] *= 4
             continue
         if int((faults >= 0).sum()) == known:
             return work, faults

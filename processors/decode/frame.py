@@ -13,8 +13,8 @@ import numpy as np
 
 from processors.arena import Arena
 from processors.decode.attributes import Shared, append_shared
-from processors.decode.strings import Array, intern
-from processors.decode.text import OVERFLOW
+from processors.decode.strings import Array, intern, used
+from processors.decode.text import ITEMS, OVERFLOW
 from schemas.wire import BROKEN, compiled, length, skip, varint
 
 
@@ -41,17 +41,17 @@ class Items(NamedTuple):
     used: Array
 
 
-def groups(arena: Arena, attributes: Shared, capacity: int) -> Groups:
-    """Room for `capacity` groups."""
+def groups(arena: Arena, attributes: Shared, capacity: int, number: int) -> Groups:
+    """Room for `capacity` groups; `number` is the array's."""
     dropped, schema_url, name, version, parent = (arena.empty(capacity, np.int64) for _ in range(5))
-    first, used = arena.empty(capacity + 1, np.int64), np.zeros(1, np.int64)
-    return Groups(attributes, first, dropped, schema_url, name, version, parent, used)
+    first = arena.empty(capacity + 1, np.int64)
+    return Groups(attributes, first, dropped, schema_url, name, version, parent, used(number))
 
 
 def items(arena: Arena, records: int, capacity: int) -> Items:
     """Room for `capacity` items of `records` records."""
     start, stop, scope = (arena.empty(capacity, np.int64) for _ in range(3))
-    return Items(start, stop, scope, np.zeros(records + 1, np.int64), np.zeros(1, np.int64))
+    return Items(start, stop, scope, np.zeros(records + 1, np.int64), used(ITEMS))
 
 
 @compiled
@@ -106,7 +106,7 @@ def _scope(buffer, p, end, group, scopes, keys, values, state, work):
 def _new_group(table, parent, state):
     group = table.used[0]
     if group + 1 >= table.first.size:
-        state[OVERFLOW] = 1
+        state[OVERFLOW] = table.used[1]
         return np.int64(-1)
     table.first[group] = table.attributes.used[0]
     table.dropped[group], table.schema_url[group], table.name[group], table.version[group] = 0, 0, 0, 0
@@ -116,9 +116,17 @@ def _new_group(table, parent, state):
 
 
 @compiled
+def _keep_unless_empty(table, group, found, items_before):
+    # Groups without items would let a few bytes each take room for nothing.
+    if found.used[0] == items_before:
+        table.used[0] = group
+        table.attributes.used[0] = table.first[group]
+
+
+@compiled
 def _scope_group(buffer, p, end, resource, scopes, found, keys, values, state, work):
     # Fails at the position where it stopped; `end` means all went well.
-    group = _new_group(scopes, resource, state)
+    group, items_before = _new_group(scopes, resource, state), found.used[0]
     if group < 0:
         return p
     while p < end:
@@ -130,7 +138,7 @@ def _scope_group(buffer, p, end, resource, scopes, found, keys, values, state, w
                 return at
             item = found.used[0]
             if item >= found.start.size:
-                state[OVERFLOW] = 1
+                state[OVERFLOW] = ITEMS
                 return at
             found.start[item], found.stop[item], found.scope[item] = start, p, group
             found.used[0] = item + 1
@@ -148,12 +156,13 @@ def _scope_group(buffer, p, end, resource, scopes, found, keys, values, state, w
             p = skip(buffer, p, end, tag & np.uint64(7)) if tag > np.uint64(7) else BROKEN
         if p > end:
             return at
+    _keep_unless_empty(scopes, group, found, items_before)
     return end
 
 
 @compiled
 def _resource_group(buffer, p, end, resources, scopes, found, keys, values, state, work):
-    group = _new_group(resources, np.int64(0), state)
+    group, items_before = _new_group(resources, np.int64(0), state), found.used[0]
     if group < 0:
         return p
     while p < end:
@@ -180,6 +189,7 @@ def _resource_group(buffer, p, end, resources, scopes, found, keys, values, stat
             p = skip(buffer, p, end, tag & np.uint64(7)) if tag > np.uint64(7) else BROKEN
         if p > end:
             return at
+    _keep_unless_empty(resources, group, found, items_before)
     return end
 
 

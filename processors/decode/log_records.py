@@ -10,8 +10,8 @@ import numpy as np
 from processors.arena import Arena
 from processors.decode.attributes import Attributes, append_entry, attributes
 from processors.decode.spans import offsets, span_id, trace_id
-from processors.decode.strings import Array, intern, put_view
-from processors.decode.text import OVERFLOW, value_text
+from processors.decode.strings import Array, intern, put_view, used
+from processors.decode.text import ENTRIES, ITEMS, OVERFLOW, value_text
 from schemas.wire import BROKEN, compiled, fixed32, fixed64, length, skip, store_u64, varint
 
 
@@ -52,8 +52,8 @@ def log_records(arena: Arena, capacity: int, entries: int) -> LogRecords:
         flags=u32(capacity),
         dropped=u32(capacity),
         first_attribute=offsets(arena, capacity),
-        attributes=attributes(arena, entries),
-        used=np.zeros(1, np.int64),
+        attributes=attributes(arena, entries, ENTRIES),
+        used=used(ITEMS),
     )
 
 
@@ -128,7 +128,7 @@ def scan(buffer, found, faults, into, keys, values, state, work):
             continue
         for item in range(found.first[record], found.first[record + 1]):
             if row + 1 >= into.scope.size:
-                state[OVERFLOW] = 1
+                state[OVERFLOW] = ITEMS
             else:
                 reached = _log_record(buffer, found.start[item], found.stop[item], row, into, keys, values, state, work)
                 if reached != found.stop[item]:

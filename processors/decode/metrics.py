@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from processors.arena import Arena
-from processors.decode import points
+from processors.decode import points, text
 from processors.decode.arrow import coded, fixed, lists, numbers, time_values, times
 from processors.decode.batch import Context, Decoded, Sizes, Work, faults_of, scan_all
 from processors.decode.strings import Array
@@ -32,17 +32,18 @@ def decode(records: Sequence[Record], arena: Arena) -> Decoded:
     """
     state: list[_Rows] = []
 
-    def scan(work: Work, sizes: Sizes, faults: Array) -> bool:
-        headers = points.metrics(arena, int(work.found.used[0]) + 1)
+    def scan(work: Work, sizes: Sizes, faults: Array) -> None:
+        headers = points.metrics(arena, len(records), sizes[text.METRICS] * (int(work.found.used[0]) + 1))
         state[:] = [_Rows(headers, [])]
         points.scan_metrics(work.buffer, work.found, faults, headers, work.values, work.state)
         for kind in range(points.KINDS):
-            rows, exemplar_rows = _room(arena, work, headers, kind, sizes)
+            if work.overflown:
+                return
+            rows, exemplar_rows = _room(arena, headers, kind, sizes)
             state[0].of_kind.append((rows, exemplar_rows))
             points.scan_points(
-                work.buffer, work.found, faults, headers, kind, rows, exemplar_rows, work.keys, work.state, work.work
+                work.buffer, faults, headers, kind, rows, exemplar_rows, work.keys, work.state, work.work
             )
-        return not work.overflown
 
     work, faults = scan_all(arena, records, scan)
     decoded = Decoded(
@@ -68,14 +69,17 @@ def decode(records: Sequence[Record], arena: Arena) -> Decoded:
     return decoded
 
 
-def _room(
-    arena: Arena, work: Work, headers: points.Metrics, kind: int, sizes: Sizes
-) -> tuple[points.Points, points.Exemplars]:
-    mine = headers.kind[: int(work.found.used[0])] == kind + 1
-    value_bytes = int((headers.stop - headers.start)[: mine.size][mine].sum())
+def _room(arena: Arena, headers: points.Metrics, kind: int, sizes: Sizes) -> tuple[points.Points, points.Exemplars]:
+    count = int(headers.used[0])
+    mine = headers.kind[:count] == kind
+    value_bytes = int((headers.stop[:count] - headers.start[:count])[mine].sum())
+
+    def room(number: int, bytes_each: int) -> int:
+        return sizes[number] * (value_bytes // bytes_each + 64)
+
     return (
-        points.points(arena, value_bytes // 24 * sizes.factor + 64, value_bytes // 6 * sizes.factor + 1024),
-        points.exemplars(arena, value_bytes // 40 * sizes.factor + 64),
+        points.points(arena, room(text.POINTS, 24), room(text.POINT_ENTRIES, 12), room(text.BUCKETS, 6)),
+        points.exemplars(arena, room(text.EXEMPLARS, 40), room(text.EXEMPLAR_ENTRIES, 40)),
     )
 
 
@@ -83,21 +87,21 @@ def _common(
     context: Context, work: Work, headers: points.Metrics, rows: points.Points, count: int
 ) -> dict[str, pa.Array]:
     record, metric = rows.record[:count], rows.metric[:count]
-    columns = context.columns(work.found.scope[metric], record)
+    columns = context.columns(work.found.scope[headers.item[metric]], record)
     columns["ScopeDroppedAttrCount"] = columns.pop("ScopeDroppedAttributesCount")
     shared = context.shared
     time = time_values(rows.time[:count], context.received_at[record])
     return columns | {
-        "MetricName": coded(headers.name[metric].astype(np.uint32), shared.values),
-        "MetricDescription": coded(headers.description[metric].astype(np.uint32), shared.values),
-        "MetricUnit": coded(headers.unit[metric].astype(np.uint32), shared.values),
+        "MetricName": coded(headers.name[metric], shared.values),
+        "MetricDescription": coded(headers.description[metric], shared.values),
+        "MetricUnit": coded(headers.unit[metric], shared.values),
         "Attributes": shared.maps(rows.first_attribute, count, rows.attributes),
         # A start that is not known stays 0, as in the exporter: OTLP gives it that meaning.
         "StartTimeUnix": times(rows.start[:count], np.zeros(count, np.int64)),
         "TimeUnix": numbers(time),
         "Flags": numbers(rows.flags[:count]),
-        "AggregationTemporality": numbers(headers.temporality[metric].astype(np.int32)),
-        "IsMonotonic": numbers(headers.monotonic[metric].astype(np.uint8)),
+        "AggregationTemporality": numbers(headers.temporality[metric]),
+        "IsMonotonic": numbers(headers.monotonic[metric]),
     }
 
 

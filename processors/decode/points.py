@@ -14,13 +14,13 @@ import numpy as np
 from processors.arena import Arena
 from processors.decode.attributes import Attributes, append_entry, attributes
 from processors.decode.spans import offsets, span_id, trace_id
-from processors.decode.strings import Array, intern
-from processors.decode.text import OVERFLOW
+from processors.decode.strings import Array, intern, used
+from processors.decode.text import BUCKETS, EXEMPLAR_ENTRIES, EXEMPLARS, METRICS, OVERFLOW, POINT_ENTRIES, POINTS
 from schemas.wire import BROKEN, compiled, double_of, fixed64, length, skip, store_u64, varint
 
 GAUGE, SUM, HISTOGRAM, EXPONENTIAL, SUMMARY = 0, 1, 2, 3, 4
 KINDS = 5
-# Metric.data: field number -> kind + 1.
+# Metric.data: field number -> kind + 1, 0 for all others.
 _DATA = np.zeros(16, np.int64)
 _DATA[[5, 7, 9, 10, 11]] = np.arange(1, 6)
 
@@ -90,8 +90,12 @@ for _kind, _fields in _FIELDS_OF_KIND.items():
 
 
 class Metrics(NamedTuple):
-    """A row per metric: codes of its texts, kind + 1 (0: none), byte range of its data, temporality, monotonicity."""
+    """A row per metric with data: item, codes of its texts, kind, byte range of its data, temporality, monotonicity.
 
+    `first[r]` is the first row of record r.
+    """
+
+    item: Array
     name: Array
     description: Array
     unit: Array
@@ -100,6 +104,8 @@ class Metrics(NamedTuple):
     stop: Array
     temporality: Array
     monotonic: Array
+    first: Array
+    used: Array
 
 
 class Exemplars(NamedTuple):
@@ -153,26 +159,39 @@ class Points(NamedTuple):
 HAS_SUM, HAS_MIN, HAS_MAX = 1, 2, 4
 
 
-def metrics(arena: Arena, capacity: int) -> Metrics:
-    """Room for `capacity` metrics."""
-    return Metrics(*(arena.empty(capacity, np.int64) for _ in range(8)))
+def metrics(arena: Arena, records: int, capacity: int) -> Metrics:
+    """Room for `capacity` metrics of `records` records."""
+    i64, u32, u8 = (partial(arena.empty, dtype=kind) for kind in (np.int64, np.uint32, np.uint8))
+    return Metrics(
+        item=i64(capacity),
+        name=u32(capacity),
+        description=u32(capacity),
+        unit=u32(capacity),
+        kind=u8(capacity),
+        start=i64(capacity),
+        stop=i64(capacity),
+        temporality=arena.empty(capacity, np.int32),
+        monotonic=u8(capacity),
+        first=i64(records + 1),
+        used=used(METRICS),
+    )
 
 
-def exemplars(arena: Arena, capacity: int) -> Exemplars:
-    """Room for `capacity` exemplars and as many filtered attributes."""
+def exemplars(arena: Arena, capacity: int, entries: int) -> Exemplars:
+    """Room for `capacity` exemplars with `entries` filtered attributes in all."""
     return Exemplars(
         time=arena.empty(capacity, np.uint64),
         value=arena.empty(capacity, np.float64),
         trace_id=arena.empty(16 * capacity + 16, np.uint8),
         span_id=arena.empty(8 * capacity + 16, np.uint8),
         first_attribute=offsets(arena, capacity),
-        attributes=attributes(arena, capacity),
-        used=np.zeros(1, np.int64),
+        attributes=attributes(arena, entries, EXEMPLAR_ENTRIES),
+        used=used(EXEMPLARS),
     )
 
 
-def points(arena: Arena, capacity: int, entries: int) -> Points:
-    """Room for `capacity` points with `entries` attributes and as many bucket counts and bounds in all."""
+def points(arena: Arena, capacity: int, entries: int, buckets: int) -> Points:
+    """Room for `capacity` points with `entries` attributes, `buckets` bucket counts and `buckets` bounds in all."""
     f64, i64, u64 = (partial(arena.empty, dtype=kind) for kind in (np.float64, np.int64, np.uint64))
     first = i64(2 * (capacity + 1)).reshape(2, capacity + 1)
     first[:, 0] = 0
@@ -197,10 +216,10 @@ def points(arena: Arena, capacity: int, entries: int) -> Points:
         first_attribute=offsets(arena, capacity),
         first_exemplar=offsets(arena, capacity),
         first=first,
-        buckets=Values(u64(entries), np.zeros(1, np.int64)),
-        others=Values(u64(entries), np.zeros(1, np.int64)),
-        attributes=attributes(arena, entries),
-        used=np.zeros(1, np.int64),
+        buckets=Values(u64(buckets), used(BUCKETS)),
+        others=Values(u64(buckets), used(BUCKETS)),
+        attributes=attributes(arena, entries, POINT_ENTRIES),
+        used=used(POINTS),
     )
 
 
@@ -211,64 +230,81 @@ def _data(buffer, p, end, kind, metric, into):
         tag, p = varint(buffer, p, end)
         if tag == np.uint64(0x10) and SUM <= kind <= EXPONENTIAL:
             value, p = varint(buffer, p, end)
-            into.temporality[metric] = np.int64(value & np.uint64(0x7FFFFFFF))
+            into.temporality[metric] = np.int32(value & np.uint64(0xFFFFFFFF))
         elif tag == np.uint64(0x18) and kind == SUM:
             value, p = varint(buffer, p, end)
-            into.monotonic[metric] = np.int64(value != np.uint64(0))
+            into.monotonic[metric] = np.uint8(value != np.uint64(0))
         else:
             p = skip(buffer, p, end, tag & np.uint64(7)) if tag > np.uint64(7) else BROKEN
     return p == end
 
 
 @compiled
+def _metric(buffer, p, end, item, into, values, state):
+    # The position where it stopped: `end` when the metric is whole, the start of the broken field otherwise.
+    name, description, unit = np.int64(0), np.int64(0), np.int64(0)
+    first = into.used[0]
+    while p < end:
+        at = p
+        tag, p = varint(buffer, p, end)
+        field = np.int64(tag >> np.uint64(3)) if tag < np.uint64(128) else np.int64(0)
+        if tag == np.uint64(0x0A) or tag == np.uint64(0x12) or tag == np.uint64(0x1A):
+            start, p = length(buffer, p, end)
+            code = intern(buffer, start, p - start, values, state) if p <= end else np.int64(-1)
+            if code < 0:
+                return at
+            if field == 1:
+                name = code
+            elif field == 2:
+                description = code
+            else:
+                unit = code
+        elif tag & np.uint64(7) == np.uint64(2) and _DATA[field] > 0:
+            start, p = length(buffer, p, end)
+            if p > end:
+                return at
+            # Data that comes in two parts, which protobuf merges and no sender writes, is read as two metrics.
+            row = into.used[0]
+            if row >= into.item.size:
+                state[OVERFLOW] = METRICS
+                return at
+            into.item[row], into.kind[row], into.start[row], into.stop[row] = item, _DATA[field] - 1, start, p
+            into.temporality[row], into.monotonic[row] = 0, 0
+            if not _data(buffer, start, p, _DATA[field] - 1, row, into):
+                return at
+            if start < p:
+                into.used[0] = row + 1
+        else:
+            p = skip(buffer, p, end, tag & np.uint64(7)) if tag > np.uint64(7) else BROKEN
+        if p > end:
+            return at
+    for row in range(first, into.used[0]):
+        into.name[row], into.description[row], into.unit[row] = name, description, unit
+    return end
+
+
+@compiled
 def scan_metrics(buffer, found, faults, into, values, state):
-    """Read the headers of all metrics of the frame; `into` has a row for each item."""
+    """Read the headers of all metrics of the frame."""
     for record in range(faults.size):
+        into.first[record] = into.used[0]
         if faults[record] >= 0:
             continue
         for item in range(found.first[record], found.first[record + 1]):
-            into.name[item], into.description[item], into.unit[item] = 0, 0, 0
-            into.kind[item], into.temporality[item], into.monotonic[item] = 0, 0, 0
-            into.start[item], into.stop[item] = 0, 0
-            p, end = found.start[item], found.stop[item]
-            while p < end:
-                at = p
-                tag, p = varint(buffer, p, end)
-                field = np.int64(tag >> np.uint64(3)) if tag < np.uint64(128) else np.int64(0)
-                if tag == np.uint64(0x0A) or tag == np.uint64(0x12) or tag == np.uint64(0x1A):
-                    start, p = length(buffer, p, end)
-                    code = intern(buffer, start, p - start, values, state) if p <= end else np.int64(-1)
-                    if state[OVERFLOW] != 0:
-                        return
-                    if code < 0:
-                        p = BROKEN
-                    elif field == 1:
-                        into.name[item] = code
-                    elif field == 2:
-                        into.description[item] = code
-                    else:
-                        into.unit[item] = code
-                elif tag & np.uint64(7) == np.uint64(2) and _DATA[field] > 0:
-                    start, p = length(buffer, p, end)
-                    into.kind[item] = _DATA[field]
-                    into.start[item], into.stop[item] = start, p
-                    into.temporality[item], into.monotonic[item] = 0, 0
-                    if p <= end and not _data(buffer, start, p, _DATA[field] - 1, item, into):
-                        p = BROKEN
-                else:
-                    p = skip(buffer, p, end, tag & np.uint64(7)) if tag > np.uint64(7) else BROKEN
-                if p > end:
-                    faults[record] = at
-                    break
-            if faults[record] >= 0:
+            reached = _metric(buffer, found.start[item], found.stop[item], item, into, values, state)
+            if state[OVERFLOW] != 0:
+                return
+            if reached != found.stop[item]:
+                faults[record] = reached
                 break
+    into.first[faults.size] = into.used[0]
 
 
 @compiled
 def _append(into, value, state):
     at = into.used[0]
     if at >= into.values.size:
-        state[OVERFLOW] = 1
+        state[OVERFLOW] = BUCKETS
         return False
     into.values[at] = value
     into.used[0] = at + 1
@@ -333,7 +369,7 @@ def _quantile(buffer, p, end, into, state):
 def _exemplar(buffer, p, end, into, keys, state, work):
     row = into.used[0]
     if row + 1 >= into.time.size:
-        state[OVERFLOW] = 1
+        state[OVERFLOW] = EXEMPLARS
         return False
     into.time[row], into.value[row] = np.uint64(0), 0.0
     store_u64(into.trace_id, 16 * row, np.uint64(0))
@@ -452,16 +488,16 @@ def _point(buffer, p, end, kind, row, into, exemplar_rows, keys, state, work):
 
 
 @compiled
-def scan_points(buffer, found, faults, headers, kind, into, exemplar_rows, keys, state, work):
+def scan_points(buffer, faults, headers, kind, into, exemplar_rows, keys, state, work):
     """Decode the points of all metrics of one kind; the first fault of a record is written to `faults`."""
     row = np.int64(0)
     for record in range(faults.size):
         if faults[record] >= 0:
             continue
-        for item in range(found.first[record], found.first[record + 1]):
-            if headers.kind[item] != kind + 1:
+        for metric in range(headers.first[record], headers.first[record + 1]):
+            if headers.kind[metric] != kind:
                 continue
-            p, end = headers.start[item], headers.stop[item]
+            p, end = headers.start[metric], headers.stop[metric]
             while p < end:
                 at = p
                 tag, p = varint(buffer, p, end)
@@ -471,7 +507,7 @@ def scan_points(buffer, found, faults, headers, kind, into, exemplar_rows, keys,
                     start, p = length(buffer, p, end)
                     if p <= end:
                         if row + 1 >= into.metric.size:
-                            state[OVERFLOW] = 1
+                            state[OVERFLOW] = POINTS
                             return
                         reached = _point(buffer, start, p, kind, row, into, exemplar_rows, keys, state, work)
                         if state[OVERFLOW] != 0:
@@ -482,7 +518,7 @@ def scan_points(buffer, found, faults, headers, kind, into, exemplar_rows, keys,
                     faults[record] = at
                     break
                 if tag == np.uint64(0x0A):
-                    into.metric[row], into.record[row] = item, record
+                    into.metric[row], into.record[row] = metric, record
                     row += 1
                     into.first_attribute[row] = into.attributes.used[0]
                     into.first_exemplar[row] = exemplar_rows.used[0]

@@ -9,8 +9,8 @@ import numpy as np
 
 from processors.arena import Arena
 from processors.decode.attributes import Attributes, append_entry, attributes
-from processors.decode.strings import Array, intern, put_view
-from processors.decode.text import OVERFLOW
+from processors.decode.strings import Array, intern, put_view, used
+from processors.decode.text import ENTRIES, EVENT_ENTRIES, EVENTS, ITEMS, LINK_ENTRIES, LINKS, OVERFLOW
 from schemas.wire import BROKEN, compiled, copy_16, fixed32, fixed64, inlined, length, load_u64, skip, store_u64, varint
 
 
@@ -90,25 +90,25 @@ def spans(arena: Arena, capacity: int, entries: int) -> Spans:
         first_attribute=offsets(arena, capacity),
         first_event=offsets(arena, capacity),
         first_link=offsets(arena, capacity),
-        attributes=attributes(arena, entries),
-        used=np.zeros(1, np.int64),
+        attributes=attributes(arena, entries, ENTRIES),
+        used=used(ITEMS),
     )
 
 
-def events(arena: Arena, capacity: int) -> Events:
-    """Room for `capacity` events and as many attributes."""
+def events(arena: Arena, capacity: int, entries: int) -> Events:
+    """Room for `capacity` events with `entries` attributes in all."""
     return Events(
         time=arena.empty(capacity, np.uint64),
         name=arena.empty(capacity, np.uint32),
         dropped=arena.empty(capacity, np.uint32),
         first_attribute=offsets(arena, capacity),
-        attributes=attributes(arena, capacity),
-        used=np.zeros(1, np.int64),
+        attributes=attributes(arena, entries, EVENT_ENTRIES),
+        used=used(EVENTS),
     )
 
 
-def links(arena: Arena, capacity: int) -> Links:
-    """Room for `capacity` links and as many attributes."""
+def links(arena: Arena, capacity: int, entries: int) -> Links:
+    """Room for `capacity` links with `entries` attributes in all."""
     return Links(
         trace_id=arena.empty(16 * capacity + 16, np.uint8),
         span_id=arena.empty(8 * capacity + 16, np.uint8),
@@ -116,8 +116,8 @@ def links(arena: Arena, capacity: int) -> Links:
         flags=arena.empty(capacity, np.uint32),
         dropped=arena.empty(capacity, np.uint32),
         first_attribute=offsets(arena, capacity),
-        attributes=attributes(arena, capacity),
-        used=np.zeros(1, np.int64),
+        attributes=attributes(arena, entries, LINK_ENTRIES),
+        used=used(LINKS),
     )
 
 
@@ -149,7 +149,7 @@ def span_id(buffer, p, end, into, row):
 def _event(buffer, p, end, into, keys, values, state, work):
     row = into.used[0]
     if row + 1 >= into.time.size:
-        state[OVERFLOW] = 1
+        state[OVERFLOW] = EVENTS
         return False
     into.time[row], into.name[row], into.dropped[row] = np.uint64(0), 0, 0
     into.first_attribute[row] = into.attributes.used[0]
@@ -185,7 +185,7 @@ def _event(buffer, p, end, into, keys, values, state, work):
 def _link(buffer, p, end, into, keys, state, work):
     row = into.used[0]
     if row + 1 >= into.flags.size:
-        state[OVERFLOW] = 1
+        state[OVERFLOW] = LINKS
         return False
     into.trace_id[16 * row : 16 * row + 16] = 0
     into.span_id[8 * row : 8 * row + 8] = 0
@@ -321,7 +321,7 @@ def scan(buffer, found, faults, into, event_rows, link_rows, keys, values, state
             continue
         for item in range(found.first[record], found.first[record + 1]):
             if row + 1 >= into.scope.size:
-                state[OVERFLOW] = 1
+                state[OVERFLOW] = ITEMS
             else:
                 reached = _span(
                     buffer,

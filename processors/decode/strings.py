@@ -7,21 +7,26 @@ variable-size binary view layout.
 
 from __future__ import annotations
 
+import os
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 
 from processors.arena import Arena
 from processors.decode.text import OVERFLOW
-from schemas.wire import compiled, inlined, load_u32, load_u64
+from schemas.wire import compiled, folded_product, inlined, load_u32, load_u64
 
 Array = np.ndarray[Any, Any]
 INLINE_BYTES = 12
+# Drawn at each start, so that no sender can make strings that all hash alike; what is decoded does not depend on it.
+_SECRET = int.from_bytes(os.urandom(8), "little") >> 1
 
 
 class Interned(NamedTuple):
     """An open-addressing set of byte strings of the batch: code -> position, size; and which code last followed a code.
 
+    `used` holds how many there are, the number of the array (as every `used`), and the secret of the hash.
     `successor` predicts: senders write the same keys in the same order, so most look-ups are one comparison, no hash.
     """
 
@@ -33,8 +38,13 @@ class Interned(NamedTuple):
     used: Array
 
 
-def interned(arena: Arena, capacity: int) -> Interned:
-    """An empty set for `capacity` strings (a power of two)."""
+def used(number: int) -> Array:
+    """The cells that say how much of an array is used, and which array it is when it overflows."""
+    return np.array([0, number], np.int64)
+
+
+def interned(arena: Arena, capacity: int, number: int) -> Interned:
+    """An empty set for `capacity` strings (a power of two); `number` is the array's."""
     slots, successor = arena.empty(4 * capacity, np.int32), arena.empty(capacity + 1, np.int32)
     slots.fill(-1)
     successor.fill(0)
@@ -44,7 +54,7 @@ def interned(arena: Arena, capacity: int) -> Interned:
         arena.empty(capacity, np.int64),
         arena.empty(capacity, np.uint64),
         successor,
-        np.zeros(1, np.int64),
+        np.array([0, number, _SECRET], np.int64),
     )
 
 
@@ -64,27 +74,23 @@ def same_bytes(buffer, a, b, size):
 
 
 @compiled
-def _hash(buffer, start, size):
-    # Multiply-xor over 8-byte words, from a seed of its own: an attacker gains a slow probe sequence at most, and the
-    # table is four times its capacity.
-    value = np.uint64(0x9E3779B97F4A7C15) ^ np.uint64(size)
+def _hash(buffer, start, size, secret):
+    # Both halves of the product of each word with a constant, as in wyhash; the secret makes collisions unforeseeable.
+    value = secret ^ np.uint64(size)
     done = np.int64(0)
     while size - done >= 8:
-        value = (value ^ load_u64(buffer, start + done)) * np.uint64(0xFF51AFD7ED558CCD)
-        value ^= value >> np.uint64(32)
+        value = folded_product(value ^ load_u64(buffer, start + done), np.uint64(0xA0761D6478BD642F))
         done += 8
     if done < size:
         rest = np.uint64(64 - 8 * (size - done))
-        value = (value ^ (load_u64(buffer, start + done) << rest)) * np.uint64(0xC4CEB9FE1A85EC53)
-        value ^= value >> np.uint64(29)
-    value *= np.uint64(0x9E3779B97F4A7C15)
-    return value ^ (value >> np.uint64(32))
+        value = folded_product(value ^ (load_u64(buffer, start + done) << rest), np.uint64(0xE7037ED1A0B428DB))
+    return folded_product(value ^ secret, np.uint64(0x8EBC6AF09C88C6E3))
 
 
 @compiled
 def intern(buffer, start, size, strings, state):
     """The code of buffer[start:start+size]; -1 with OVERFLOW set when the set is full."""
-    value = _hash(buffer, start, size)
+    value = _hash(buffer, start, size, np.uint64(strings.used[2]))
     mask = np.uint64(strings.slots.size - 1)
     slot = value & mask
     while True:
@@ -100,7 +106,7 @@ def intern(buffer, start, size, strings, state):
         slot = (slot + np.uint64(1)) & mask
     new = strings.used[0]
     if new >= strings.position.size:
-        state[OVERFLOW] = 1
+        state[OVERFLOW] = strings.used[1]
         return np.int64(-1)
     strings.slots[slot] = new
     strings.position[new], strings.size[new], strings.hashed[new] = start, size, value
@@ -144,11 +150,18 @@ def put_view(views, row, buffer, start, size):
         views[2 * row + 1] = np.uint64(0)
 
 
-def texts(buffer: Array, strings: Interned) -> list[bytes]:
+@compiled
+def put_interned(buffer, strings, views):
+    """The views of all interned strings, by code."""
+    for code in range(strings.used[0]):
+        put_view(views, code, buffer, strings.position[code], strings.size[code])
+
+
+def texts(buffer: Array, strings: Interned) -> pa.BinaryArray:
     """The interned strings by code."""
     count = int(strings.used[0])
-    memory = buffer.data
-    return [
-        bytes(memory[at : at + size])
-        for at, size in zip(strings.position[:count].tolist(), strings.size[:count].tolist(), strict=True)
-    ]
+    views = np.empty(2 * count, np.uint64)
+    put_interned(buffer, strings, views)
+    return pa.Array.from_buffers(pa.binary_view(), count, [None, pa.py_buffer(views), pa.py_buffer(buffer)]).cast(
+        pa.binary()
+    )

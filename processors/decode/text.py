@@ -7,15 +7,21 @@ they are.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numba import types
 
 from schemas.wire import BROKEN, PADDING, compiled, double_of, fixed64, length, skip, varint
 
-# Cells of the `state` array that every function here shares. Full scratch or work space sets OVERFLOW: the caller
-# grows it and starts the batch again, so that no value is cut.
+# Cells of the `state` array that every function here shares. Whoever finds its array full writes the array's
+# number to OVERFLOW: the caller grows that one and starts the batch again, so that no value is cut.
 SCRATCH, SCRATCH_END, OVERFLOW, WORK = 0, 1, 2, 3
 STATE_CELLS = 4
+SCRATCH_BYTES, WORK_CELLS, KEYS, VALUES, RESOURCES, RESOURCE_ENTRIES, SCOPES, SCOPE_ENTRIES, ITEMS = range(1, 10)
+ENTRIES, EVENTS, EVENT_ENTRIES, LINKS, LINK_ENTRIES, METRICS = range(10, 16)
+POINTS, POINT_ENTRIES, BUCKETS, EXEMPLARS, EXEMPLAR_ENTRIES = range(16, 21)
+ARRAYS = 21
 MAX_DEPTH = 32
 ROOM = 128
 NOTHING, STRING, BOOL, INT, DOUBLE, ARRAY, MAP, BYTES = 0, 1, 2, 3, 4, 5, 6, 7
@@ -35,7 +41,7 @@ def reserve(state, size):
     """Room for `size` bytes plus padding in the scratch; its position, or -1 with OVERFLOW set."""
     at = state[SCRATCH]
     if at + size + PADDING > state[SCRATCH_END]:
-        state[OVERFLOW] = 1
+        state[OVERFLOW] = SCRATCH_BYTES
         return np.int64(-1)
     return at
 
@@ -67,6 +73,28 @@ def put_int(buffer, at, value):
 
 
 @compiled
+def _shorten_power_of_two(buffer, text, value):
+    # Doubles lie twice as far apart above a power of two as below: a decimal of 16 digits above may read back as it
+    # while the nearest one, which lies below, does not. So the 17 digits are tried rounded up to 16.
+    last = text
+    i = text
+    while buffer[i] != 0 and buffer[i] != 101:
+        if buffer[i] >= 48:
+            last = i
+        i += 1
+    before = last - 2 if buffer[last - 1] == 46 else last - 1
+    # A 9 would carry and leave fewer than 16 digits, all of which were tried.
+    if buffer[before] == 57:
+        return
+    kept = buffer[last]
+    buffer[last] = 48
+    buffer[before] += np.uint8(1)
+    if _strtod(buffer.ctypes.data + np.uintp(text), np.uintp(0)) != value:
+        buffer[last] = kept
+        buffer[before] -= np.uint8(1)
+
+
+@compiled
 def put_double(buffer, at, value):
     """The shortest decimal that reads back as `value`, in ES6 format; needs ROOM bytes. Finite values only."""
     if value == np.floor(value) and abs(value) < 1e15:
@@ -84,9 +112,11 @@ def put_double(buffer, at, value):
         _gcvt(value, precision, buffer.ctypes.data + np.uintp(text))
         if _strtod(buffer.ctypes.data + np.uintp(text), np.uintp(0)) == value:
             break
+    if precision == 17 and abs(math.frexp(value)[0]) == 0.5:
+        _shorten_power_of_two(buffer, text, value)
     # digits and point_at: value = 0.DIGITS x 10^point_at
     count, point_at, seen_point, i = 0, 0, False, text
-    if buffer[0] == 45:
+    if buffer[text] == 45:
         buffer[at] = 45
         at += 1
         i += 1
@@ -344,7 +374,7 @@ def _gather_entries(buffer, p, end, state, work):
                 return np.int64(-1)
             cell = base + 4 * count
             if cell + 4 > work.size:
-                state[OVERFLOW] = 1
+                state[OVERFLOW] = WORK_CELLS
                 return np.int64(-1)
             work[cell], work[cell + 1], work[cell + 2], work[cell + 3] = key, key_stop, value, value_stop
             count += 1

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from processors.arena import Arena
-from processors.decode import spans
+from processors.decode import spans, text
 from processors.decode.arrow import coded, fixed, lists, numbers, time_values, times
 from processors.decode.batch import Context, Decoded, Sizes, Work, faults_of, scan_all
 from processors.decode.strings import Array
@@ -26,18 +26,17 @@ def decode(records: Sequence[Record], arena: Arena) -> Decoded:
     """
     state: list[tuple[spans.Spans, spans.Events, spans.Links]] = []
 
-    def scan(work: Work, sizes: Sizes, faults: Array) -> bool:
+    def scan(work: Work, sizes: Sizes, faults: Array) -> None:
         count = int(work.found.used[0])
-        rows = spans.spans(arena, count + 2, sizes.entries)
+        rows = spans.spans(arena, count + 2, sizes[text.ENTRIES])
         event_rows, link_rows = (
-            spans.events(arena, sizes.entries // 4 + 16),
-            spans.links(arena, sizes.entries // 16 + 16),
+            spans.events(arena, sizes[text.EVENTS], sizes[text.EVENT_ENTRIES]),
+            spans.links(arena, sizes[text.LINKS], sizes[text.LINK_ENTRIES]),
         )
         state[:] = [(rows, event_rows, link_rows)]
         spans.scan(
             work.buffer, work.found, faults, rows, event_rows, link_rows, work.keys, work.values, work.state, work.work
         )
-        return not work.overflown
 
     work, faults = scan_all(arena, records, scan)
     rows, event_rows, link_rows = state[0]
