@@ -1,6 +1,8 @@
 -- The spans of one trace in order of start.
 -- Times are compared with times of their own precision: against a DateTime, index analysis of this engine drops rows of the
 -- last second.
+WITH
+-- include: bounded_text.sql
 SELECT
     SpanId,
     ParentSpanId,
@@ -8,15 +10,15 @@ SELECT
     SpanName,
     SpanKind,
     StatusCode,
-    StatusMessage,
+    bounded_text(StatusMessage) AS StatusMessage,
     toUnixTimestamp64Nano(Timestamp) AS StartNs,
     Duration AS DurationNs,
     ScopeName,
-    SpanAttributes,
-    ResourceAttributes,
+    mapApply((key, value) -> (key, bounded_text(value)), SpanAttributes) AS Attributes,
+    mapApply((key, value) -> (toString(key), bounded_text(toString(value))), ResourceAttributes) AS Resource,
     arrayMap(at -> toUnixTimestamp64Nano(at), Events.Timestamp) AS EventTimesNs,
     Events.Name AS EventNames,
-    Events.Attributes AS EventAttributes,
+    arrayMap(one -> mapApply((key, value) -> (key, bounded_text(value)), one), Events.Attributes) AS EventAttributes,
     Links.TraceId AS LinkTraceIds,
     Links.SpanId AS LinkSpanIds
 FROM otel_traces

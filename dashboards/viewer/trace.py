@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from dashboards.store import Row, StoreReader
 
@@ -17,6 +18,9 @@ _BAR_MIN = 2.0
 _LOGS_LIMIT = 1000
 # Log records of a trace may be written a little before its first or after its last span.
 _LOGS_MARGIN_S = 60
+
+
+_ResourceKey: TypeAlias = tuple[str, tuple[tuple[str, str], ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +48,10 @@ class LogRecord:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A span in its place: `left` and `width` of the bar in thousandths of the trace, `depth` in the tree."""
+    """A span in its place: `left` and `width` of the bar in thousandths of the trace, `depth` in the tree.
+
+    `resource` is an index into the trace's resources.
+    """
 
     span_id: str
     depth: int
@@ -62,7 +69,7 @@ class Span:
     left: float
     width: float
     attributes: dict[str, str]
-    resource: dict[str, str]
+    resource: int
     events: list[Event]
     logs: list[LogRecord]
     links: list[tuple[str, str]]
@@ -75,7 +82,13 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """All that a trace's page shows. `truncated` when it has more spans than were read."""
+    """All that a trace's page shows.
+
+    Attributes:
+        services: name, spans, colour.
+        resources: service and attributes of each distinct resource; a trace repeats the same few on all its spans.
+        truncated, logs_truncated: whether there are more spans, more log records than were read.
+    """
 
     trace_id: str
     name: str
@@ -85,8 +98,10 @@ class Trace:
     spans: list[Span]
     logs: list[LogRecord]
     services: list[tuple[str, int, int]]
+    resources: list[tuple[str, dict[str, str]]]
     failed: int
     truncated: bool
+    logs_truncated: bool
 
 
 async def read(store: StoreReader, trace_id: str, *, limit: int) -> Trace | None:
@@ -105,13 +120,26 @@ async def read(store: StoreReader, trace_id: str, *, limit: int) -> Trace | None
             "trace_id": trace_id,
             "from_s": max(start_s - _LOGS_MARGIN_S, 0),
             "to_s": min(max(last_s, end_s) + _LOGS_MARGIN_S, 2**32 - 1),
-            "limit": _LOGS_LIMIT,
+            "limit": _LOGS_LIMIT + 1,
         },
     )
-    return lay_out(trace_id, spans[:limit], logs, truncated=len(spans) > limit)
+    return lay_out(
+        trace_id,
+        spans[:limit],
+        logs[:_LOGS_LIMIT],
+        truncated=len(spans) > limit,
+        logs_truncated=len(logs) > _LOGS_LIMIT,
+    )
 
 
-def lay_out(trace_id: str, rows: Sequence[Row], log_rows: Sequence[Row], *, truncated: bool = False) -> Trace:
+def lay_out(
+    trace_id: str,
+    rows: Sequence[Row],
+    log_rows: Sequence[Row],
+    *,
+    truncated: bool = False,
+    logs_truncated: bool = False,
+) -> Trace:
     """The waterfall of the span rows (at least one, in order of start) and log rows of a trace."""
     start_ns = min(row["StartNs"] for row in rows)
     duration_ns = max(row["StartNs"] + row["DurationNs"] for row in rows) - start_ns
@@ -124,8 +152,12 @@ def lay_out(trace_id: str, rows: Sequence[Row], log_rows: Sequence[Row], *, trun
     # By order of appearance, so that a trace of up to eight services never shows two in one colour.
     services = dict.fromkeys(row["ServiceName"] for row, _ in tree)
     colours = {service: index % COLOURS for index, service in enumerate(services)}
+    resources: dict[_ResourceKey, int] = {}
+    for row, _ in tree:
+        resources.setdefault(_resource_key(row), len(resources))
     spans = [
-        _span(row, depth, start_ns, duration_ns, by_span.get(row["SpanId"], []), known, colours) for row, depth in tree
+        _span(row, depth, start_ns, duration_ns, by_span.get(row["SpanId"], []), known, colours, resources)
+        for row, depth in tree
     ]
     root = spans[0]
     tally = Counter(span.service for span in spans)
@@ -138,8 +170,10 @@ def lay_out(trace_id: str, rows: Sequence[Row], log_rows: Sequence[Row], *, trun
         spans=spans,
         logs=logs,
         services=[(service, tally[service], colour) for service, colour in colours.items()],
+        resources=[(service, dict(pairs)) for service, pairs in resources],
         failed=sum(span.failed for span in spans),
         truncated=truncated,
+        logs_truncated=logs_truncated,
     )
 
 
@@ -175,6 +209,7 @@ def _span(
     logs: list[LogRecord],
     known: set[str],
     colours: Mapping[str, int],
+    resources: Mapping[_ResourceKey, int],
 ) -> Span:
     scale = BAR_UNITS / (total_ns or 1)
     width = min(max(row["DurationNs"] * scale, _BAR_MIN), BAR_UNITS)
@@ -194,8 +229,8 @@ def _span(
         duration_ns=row["DurationNs"],
         left=round(min((row["StartNs"] - start_ns) * scale, BAR_UNITS - width), 1),
         width=round(width, 1),
-        attributes=row["SpanAttributes"],
-        resource=row["ResourceAttributes"],
+        attributes=row["Attributes"],
+        resource=resources[_resource_key(row)],
         events=[
             Event(at_ns - start_ns, name, attributes)
             for at_ns, name, attributes in zip(
@@ -207,6 +242,10 @@ def _span(
     )
 
 
+def _resource_key(row: Row) -> _ResourceKey:
+    return row["ServiceName"], tuple(sorted(row["Resource"].items()))
+
+
 def _log(row: Row, start_ns: int) -> LogRecord:
     return LogRecord(
         at_ns=row["AtNs"],
@@ -216,6 +255,6 @@ def _log(row: Row, start_ns: int) -> LogRecord:
         severity=row["SeverityText"] or (f"severity {row['SeverityNumber']}" if row["SeverityNumber"] else "log"),
         # OTLP logs data model: 17 and up are ERROR and FATAL.
         bad=row["SeverityNumber"] >= 17,
-        body=row["Body"],
-        attributes=row["LogAttributes"],
+        body=row["Message"],
+        attributes=row["Attributes"],
     )

@@ -19,13 +19,13 @@ pytestmark = pytest.mark.browser
 def test_a_picture_of_each_page(page: Page, pipeline: Pipeline, screenshots: Path, name: str, path: str) -> None:
     page.goto(f"{pipeline.viewer}{path}?{pipeline.window}")
     page.wait_for_selector("body[data-ready]")
-    page.screenshot(path=screenshots / f"viewer-{name}.png")
-    assert (screenshots / f"viewer-{name}.png").read_bytes().startswith(b"\x89PNG")
+    page.screenshot(path=screenshots / f"{name}.png")
+    assert (screenshots / f"{name}.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_picture_of_a_failed_trace(page: Page, pipeline: Pipeline, screenshots: Path) -> None:
     page.goto(f"{pipeline.viewer}/service/checkout?{pipeline.window}&traces=failed")
     page.locator("tr[data-trace] a").first.click()
     page.wait_for_selector(".waterfall")
-    page.screenshot(path=screenshots / "viewer-trace.png")
-    assert (screenshots / "viewer-trace.png").read_bytes().startswith(b"\x89PNG")
+    page.screenshot(path=screenshots / "trace.png")
+    assert (screenshots / "trace.png").read_bytes().startswith(b"\x89PNG")

@@ -169,6 +169,18 @@ def test_a_trace_with_more_spans_than_are_drawn_says_so(store: EmbeddedStore, cl
     assert "more spans than are drawn" in page
 
 
+def test_text_of_megabytes_is_shown_by_its_beginning_and_its_size(store: EmbeddedStore, client: Client) -> None:
+    long = "é" * 1_000_000
+    insert(client, "otel_traces", [
+        span(time.time() - 60, "a", trace_id=TRACE, span_id="s1", StatusMessage=long, SpanAttributes={"k": long}),
+    ])  # fmt: skip
+    insert(client, "otel_logs", [log_record(time.time() - 60, "a", long, trace_id=TRACE, span_id="s1")])
+    with serving(store.url) as viewer:
+        _, page, _ = get(f"{viewer.url}/trace/{TRACE}")
+    assert page.count(f"{'é' * 1000} ... (2000000 bytes)") == 4
+    assert len(page) < 20_000
+
+
 def test_traces_are_listed_latest_failed_or_slowest(store: EmbeddedStore, client: Client) -> None:
     now_s = time.time()
     ids = [f"{n:032x}" for n in range(3)]
@@ -183,6 +195,39 @@ def test_traces_are_listed_latest_failed_or_slowest(store: EmbeddedStore, client
             for which in ("", "failed", "slowest")
         ]
     assert lists == [ids, [ids[2]], [ids[1], *sorted((ids[0], ids[2]), key=lists[2].index)]]
+
+
+def test_the_latest_traces_of_a_long_range_are_found_near_its_end_and_far_from_it(
+    store: EmbeddedStore, client: Client
+) -> None:
+    now_s = time.time()
+    ages_s = (60, 2000, 10_000, 80_000)
+    ids = [f"{n:032x}" for n in range(len(ages_s))]
+    rows = [span(now_s - age_s, "a", trace_id=trace_id) for age_s, trace_id in zip(ages_s, ids, strict=True)]
+    insert(client, "otel_traces", rows)
+    with serving(store.url) as viewer:
+        _, page, _ = get(f"{viewer.url}/service/a?from=now-24h")
+    with serving(store.url, traces_limit=1) as viewer:
+        _, shortened, _ = get(f"{viewer.url}/service/a?from=now-24h")
+    assert re.findall(r'data-trace="(\w+)"', page) == ids
+    assert re.findall(r'data-trace="(\w+)"', shortened) == ids[:1]
+
+
+def test_a_service_stays_readable_when_its_traces_cannot_be_listed_in_time(
+    store: EmbeddedStore, client: Client
+) -> None:
+    insert(client, "otel_traces", [span(time.time() - 60, "a", trace_id=TRACE)])
+    client.command("RENAME TABLE otel.otel_traces TO otel.otel_traces_away")
+    try:
+        client.command("CREATE VIEW otel.otel_traces AS SELECT * FROM otel.otel_traces_away WHERE sleepEachRow(2) = 0")
+        with serving(store.url, query_timeout_s=1) as viewer:
+            status, page, _ = get(f"{viewer.url}/service/a")
+    finally:
+        client.command("DROP VIEW IF EXISTS otel.otel_traces")
+        client.command("RENAME TABLE otel.otel_traces_away TO otel.otel_traces")
+    assert status == 200
+    assert figure(page, "<h1>", "calls") == "1"
+    assert "A shorter range may do" in page
 
 
 def test_the_pipeline_page_balances_the_log_against_the_ledger(store: EmbeddedStore, client: Client) -> None:

@@ -17,15 +17,15 @@ def span(span_id: str, parent: str = "", start_ns: int = 0, duration_ns: int = 1
         "SpanId": span_id, "ParentSpanId": parent, "ServiceName": "cart",
         "SpanName": f"op {span_id}", "SpanKind": "Server",
         "StatusCode": "Unset", "StatusMessage": "", "StartNs": start_ns, "DurationNs": duration_ns, "ScopeName": "",
-        "SpanAttributes": {}, "ResourceAttributes": {}, "EventTimesNs": [], "EventNames": [], "EventAttributes": [],
+        "Attributes": {}, "Resource": {}, "EventTimesNs": [], "EventNames": [], "EventAttributes": [],
         "LinkTraceIds": [], "LinkSpanIds": [], **more,
     }  # fmt: skip
 
 
 def log(span_id: str, at_ns: int) -> dict[str, Any]:
     return {"AtNs": at_ns, "SpanId": span_id, "ServiceName": "cart", "SeverityText": "", "SeverityNumber": 17,
-            "Body": "b",
-            "LogAttributes": {}}  # fmt: skip
+            "Message": "b",
+            "Attributes": {}}  # fmt: skip
 
 
 def test_children_follow_their_parent_in_order_of_start() -> None:
@@ -51,6 +51,13 @@ def test_bars_are_placed_in_thousandths_of_the_trace() -> None:
     trace = lay_out(TRACE, [span("a", "", 1000, 1000), span("b", "a", 1500, 250)], [])
     assert (trace.spans[1].left, trace.spans[1].width) == (500.0, 250.0)
     assert trace.duration_ns == 1000
+
+
+def test_spans_of_one_resource_share_it() -> None:
+    pods = [{"k8s.pod.name": "a"}, {"k8s.pod.name": "b"}]
+    trace = lay_out(TRACE, [span(str(n), Resource=pods[n % 2]) for n in range(4)], [])
+    assert [one.resource for one in trace.spans] == [0, 1, 0, 1]
+    assert trace.resources == [("cart", pods[0]), ("cart", pods[1])]
 
 
 def test_services_of_a_trace_have_colours_of_their_own() -> None:
