@@ -50,6 +50,16 @@ def check_engine() -> None:
         )
 
 
+def check_binary(binary: Path) -> None:
+    """Refuse a `clickhouse` binary that cannot be run.
+
+    Raises:
+        ConfigurationError: it is no executable file.
+    """
+    if not (binary.is_file() and os.access(binary, os.X_OK)):
+        raise ConfigurationError(f"store.binary: must be an executable file, received {binary}")
+
+
 def _version(distribution: str) -> str | None:
     try:
         return importlib.metadata.version(distribution)
@@ -137,12 +147,12 @@ class Child:
             )
 
     def prepare(self) -> None:
-        """Make the table that the serving child waits on; once per folder.
+        """Make the table that the serving child waits on; once per folder, and again where a kill left it half made.
 
         Raises:
             StoreUnavailableError: the engine failed; the message carries what it printed.
         """
-        if self._settings.binary is not None or (self._folder.data / "metadata" / "entry.sql").exists():
+        if self._settings.binary is not None or (self._folder.data / "metadata" / "entry" / "pipe.sql").exists():
             return
         self.spawn("prepare")
         code = self.wait(self._settings.start_timeout_s)
