@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -47,10 +48,18 @@ def service_path(name: str) -> str:
     return "/service/" + quote(name, safe="")
 
 
-class Pages:
-    """Renders the pages of one viewer. `intake` is what the empty page tells people to send OTLP to."""
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """Endpoints of the OTLP receivers, as an exporter takes them."""
 
-    def __init__(self, settings: ViewerSettings, store: StoreReader, health: PipelineHealth, intake: str) -> None:
+    grpc: str
+    http: str
+
+
+class Pages:
+    """Renders the pages of one viewer. `intake` is where the empty page tells people to send OTLP."""
+
+    def __init__(self, settings: ViewerSettings, store: StoreReader, health: PipelineHealth, intake: Intake) -> None:
         self._settings = settings
         self._store = store
         self._health = health
@@ -133,7 +142,11 @@ class Pages:
 
 
 def build(
-    settings: ViewerSettings, store: StoreReader, health: PipelineHealth, intake: str, routes: Sequence[BaseRoute] = ()
+    settings: ViewerSettings,
+    store: StoreReader,
+    health: PipelineHealth,
+    intake: Intake,
+    routes: Sequence[BaseRoute] = (),
 ) -> Starlette:
     """The viewer as an ASGI application, with further routes of the program that serves it."""
     pages = Pages(settings, store, health, intake)

@@ -25,20 +25,21 @@ class Viewer:
         store_url: the store's HTTP interface; the store need not be up yet.
         health: the log side of the pipeline.
         database: the store's database of our tables.
-        intake: what the empty page tells people to send OTLP to.
+        otlp_grpc, otlp_http: where the receivers listen; the empty page tells people to send there.
         routes: further routes of the program on the same port, such as probes.
     """
 
     def __init__(
         self, settings: ViewerSettings, store_url: str, health: PipelineHealth, *,
-        database: str = "otel", intake: str = "127.0.0.1:4317 (gRPC) or http://127.0.0.1:4318 (HTTP)",
+        database: str = "otel", 
+        otlp_grpc: str = "http://127.0.0.1:4317", otlp_http: str = "http://127.0.0.1:4318",
         routes: Sequence[BaseRoute] = (),
     ) -> None:  # fmt: skip
         self._settings = settings
         self._store_url = store_url
         self._health = health
         self._database = database
-        self._intake = intake
+        self._intake = app.Intake(otlp_grpc, otlp_http)
         self._routes = tuple(routes)
         self._server: uvicorn.Server | None = None
         self._thread: threading.Thread | None = None

@@ -97,6 +97,8 @@ class AllInOne:
             figures,
             database=config.store.database,
             routes=routes(telemetry, Readiness(checks)),
+            otlp_grpc=f"http://{config.ingest.grpc_host}:{config.ingest.grpc_port}",
+            otlp_http=f"http://{config.ingest.http_host}:{config.ingest.http_port}",
         )
         defer(viewer.stop)
         defer(self._stop_consumers)

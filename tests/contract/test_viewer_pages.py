@@ -67,11 +67,16 @@ def figure(page: str, row: str, name: str) -> str:
 
 
 def test_the_empty_page_says_where_to_send_telemetry(store: EmbeddedStore) -> None:
-    with serving(store.url) as viewer:
+    viewer = Viewer(ViewerSettings(port=0), store.url, GivenHealth(), otlp_http="http://127.0.0.1:14318")
+    viewer.start()
+    try:
         status, page, _ = get(viewer.url)
+    finally:
+        viewer.stop()
     assert status == 200
     assert "No telemetry yet" in page
-    assert "127.0.0.1:4317 (gRPC) or http://127.0.0.1:4318 (HTTP)" in page
+    assert "http://127.0.0.1:4317" in page
+    assert "OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:14318" in page
 
 
 def test_a_service_is_counted_by_the_calls_into_it(store: EmbeddedStore, client: Client) -> None:
