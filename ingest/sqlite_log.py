@@ -88,7 +88,7 @@ class SqliteLogWriter:
             with self._link.write() as connection:
                 _insert(connection, entries)
             self._wal_bytes += needed_bytes
-            if self._wal_bytes >= self._max_wal_bytes // 4:
+            if self._checkpoint_is_due():
                 self._checkpoint_wanted.set()
         self._link.shared.announce({entry.topic for entry in entries})
 
@@ -178,12 +178,17 @@ class SqliteLogWriter:
     def _checkpoint_loop(self) -> None:
         while True:
             self._checkpoint_wanted.wait()
+            # Cleared before the look at `_closing`: close() sets that first, so that its wake-up cannot be lost.
+            self._checkpoint_wanted.clear()
             if self._closing:
                 return
             # A failing disk shows at the next append, which reports it; the WAL keeps what is not yet copied.
-            with suppress(LogUnavailableError):
-                self._checkpoint()
-            self._checkpoint_wanted.clear()
+            if self._checkpoint_is_due():
+                with suppress(LogUnavailableError):
+                    self._checkpoint()
+
+    def _checkpoint_is_due(self) -> bool:
+        return self._wal_bytes >= self._max_wal_bytes // 4
 
     def _checkpoint(self) -> None:
         """Copy the bulk beside the appends, then with them held the little that came meanwhile: the WAL starts over."""

@@ -43,7 +43,7 @@ def consume(reader: LogReader, reports: int) -> None:
 
 def main(log: Path, report_file: Path, number: int) -> None:
     reports = os.open(report_file, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-    writer = SqliteLogWriter(log, LogSettings(max_bytes=256 * 1024 * 1024))
+    writer = SqliteLogWriter(log, LogSettings())
     threading.Thread(target=consume, args=(SqliteLogReader(log, TOPIC), reports), daemon=True).start()
     while True:
         writer.append([Entry(TOPIC, value(n), items=1) for n in range(number, number + 5)])

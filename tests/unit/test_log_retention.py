@@ -213,3 +213,14 @@ def test_a_large_file_that_became_mostly_free_gives_space_back(log: Log, monkeyp
     log.retention.close()
     log.writer.close()
     assert log.path.stat().st_size < 10 * MIB
+
+
+def test_a_writer_closes_while_its_checkpoint_runs(tmp_path: Path) -> None:
+    path = tmp_path / "log.sqlite"
+    for _ in range(5):
+        writer = SqliteLogWriter(path, SETTINGS, disk_reserve_bytes=0)
+        writer.append([Entry(TOPIC, bytes(MIB)) for _ in range(5)])
+        writer.close()
+    reader = SqliteLogReader(path, TOPIC)
+    assert reader.end_offset(0) == 25
+    reader.close()
