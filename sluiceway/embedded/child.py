@@ -152,7 +152,7 @@ class Child:
         Raises:
             StoreUnavailableError: the engine failed; the message carries what it printed.
         """
-        if self._settings.binary is not None or (self._folder.data / "metadata" / "entry" / "pipe.sql").exists():
+        if self._settings.binary is not None or self._folder.prepared.exists():
             return
         self.spawn("prepare")
         code = self.wait(self._settings.start_timeout_s)

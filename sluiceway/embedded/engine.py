@@ -134,8 +134,8 @@ def run(folder: StoreFolder, mode: str, ports: list[int]) -> int:
         engine.query(STATEMENTS[mode], "TabSeparated", path=str(folder.data))
     except RuntimeError as error:
         sys.stderr.write(f"{error}\n")
-    # The entry prints most errors instead of reporting them (and one at every orderly end: the INSERT that waits outlives
-    # the time limit of `default`), so what counts is whether it did what it is for.
+    # The entry prints most errors instead of reporting them, and one at every orderly end: the INSERT that waits
+    # outlives the time limit of `default`. So what counts is whether it did what it is for.
     if mode == "prepare":
         return 0 if folder.prepared.exists() else 1
     return 0 if at_end_of_file(0) else 1

@@ -33,6 +33,11 @@ class StoreFolder:
         return self.root / "prepare"
 
     @property
+    def prepared(self) -> Path:
+        """Exists once the data path was prepared."""
+        return self.data / "metadata" / "entry" / "pipe.sql"
+
+    @property
     def logs(self) -> Path:
         """Rotated logs of the server and what the child printed."""
         return self.root / "logs"

@@ -21,7 +21,7 @@ from typing import Self
 
 from schemas.errors import SluicewayError, StoreUnavailableError
 from schemas.settings import StoreSettings
-from sluiceway.embedded.child import Child, await_predecessor, check_engine, check_host, check_port
+from sluiceway.embedded.child import Child, await_predecessor, check_binary, check_engine, check_host, check_port
 from sluiceway.embedded.configuration import WRITER, config_xml, users_xml
 from sluiceway.embedded.folder import FolderLock, StoreFolder, write_private
 
@@ -115,6 +115,8 @@ class EmbeddedStore:
         check_host(self._settings.host)
         if self._settings.binary is None:
             check_engine()
+        else:
+            check_binary(self._settings.binary)
         self._folder.create()
         self._lock.acquire()
         try:
