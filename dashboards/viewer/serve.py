@@ -31,7 +31,7 @@ class Viewer:
 
     def __init__(
         self, settings: ViewerSettings, store_url: str, health: PipelineHealth, *,
-        database: str = "otel", 
+        database: str = "otel",
         otlp_grpc: str = "http://127.0.0.1:4317", otlp_http: str = "http://127.0.0.1:4318",
         routes: Sequence[BaseRoute] = (),
     ) -> None:  # fmt: skip
