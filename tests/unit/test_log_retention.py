@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -215,12 +217,17 @@ def test_a_large_file_that_became_mostly_free_gives_space_back(log: Log, monkeyp
     assert log.path.stat().st_size < 10 * MIB
 
 
-def test_a_writer_closes_while_its_checkpoint_runs(tmp_path: Path) -> None:
-    path = tmp_path / "log.sqlite"
-    for _ in range(5):
-        writer = SqliteLogWriter(path, SETTINGS, disk_reserve_bytes=0)
-        writer.append([Entry(TOPIC, bytes(MIB)) for _ in range(5)])
-        writer.close()
-    reader = SqliteLogReader(path, TOPIC)
-    assert reader.end_offset(0) == 25
-    reader.close()
+def test_a_writer_closes_while_its_checkpoint_runs(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun = threading.Event()
+
+    def checkpoint_for_a_while() -> None:
+        begun.set()
+        time.sleep(0.2)
+
+    monkeypatch.setattr(log.writer, "_checkpoint", checkpoint_for_a_while)
+    log.append(5, MIB)
+    assert begun.wait(30)
+    closes = threading.Thread(target=log.writer.close, daemon=True)
+    closes.start()
+    closes.join(30)
+    assert not closes.is_alive()
