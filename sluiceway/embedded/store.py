@@ -23,6 +23,7 @@ from schemas.errors import SluicewayError, StoreUnavailableError
 from schemas.settings import StoreSettings
 from sluiceway.embedded.child import Child, await_predecessor, check_binary, check_engine, check_host, check_port
 from sluiceway.embedded.configuration import WRITER, config_xml, users_xml
+from sluiceway.embedded.confine import landlock_version
 from sluiceway.embedded.folder import FolderLock, StoreFolder, write_private
 
 logger = logging.getLogger(__name__)
@@ -115,6 +116,11 @@ class EmbeddedStore:
         check_host(self._settings.host)
         if self._settings.binary is None:
             check_engine()
+            if landlock_version() == 0:
+                logger.warning(
+                    "store: this system has no Landlock, so whoever may query the store on this machine can read every "
+                    "file that our own user can read (docs/store.md)"
+                )
         else:
             check_binary(self._settings.binary)
         self._folder.create()
