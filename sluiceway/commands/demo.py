@@ -22,11 +22,12 @@ if TYPE_CHECKING:
     from sluiceway.audit import Report as AuditReport
     from sluiceway.demo.shop import Progress, Report
 
-# The first start on a machine compiles the decoder and makes the tables.
 _START_TIMEOUT_S = 180
-_AUDIT_TIMEOUT_S = 60
+# The first start on a machine compiles the decoder, which takes a minute or two on a slow or busy one.
+_STORED_TIMEOUT_S = 600
+_AUDIT_TIMEOUT_S = 30
 _STOP_TIMEOUT_S = 60
-_POLL_S = 0.2
+_POLL_S = 0.5
 
 
 def demo(
@@ -105,17 +106,22 @@ def _audited(config: Config) -> AuditReport:
     """The audit, once what was sent has been stored or the time for it is over."""
     from sluiceway.audit import Verdict  # noqa: PLC0415
     from sluiceway.commands.audit import run  # noqa: PLC0415
+    from sluiceway.doctor import running_pid  # noqa: PLC0415
 
-    deadline = time.monotonic() + _AUDIT_TIMEOUT_S
+    deadline = time.monotonic() + _STORED_TIMEOUT_S
+    told = False
     while True:
         try:
-            report = run(config, timeout_s=max(deadline - time.monotonic(), 1))
+            report = run(config, timeout_s=_AUDIT_TIMEOUT_S)
         except (StoreUnavailableError, LogUnavailableError):
-            if time.monotonic() >= deadline:
+            if time.monotonic() >= deadline or running_pid(config) is None:
                 raise
         else:
             if report.verdict is Verdict.IMBALANCED or not _in_flight(report) or time.monotonic() >= deadline:
                 return report
+        if not told:
+            typer.echo("waiting until all of it is stored; after a first start the decoder is still being compiled")
+            told = True
         time.sleep(_POLL_S)
 
 
