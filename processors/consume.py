@@ -121,9 +121,12 @@ class Consumer:
             if found:
                 first_at_s = first_at_s or time.monotonic()
                 position = found[-1].offset + 1
-                records += found
-                rows += sum(record.items or 0 for record in found)
-                size_bytes += sum(len(record.value) for record in found)
+            for record in found:
+                if rows >= limit.max_rows or size_bytes >= limit.max_bytes:
+                    break
+                records.append(record)
+                rows += record.items or 0
+                size_bytes += len(record.value)
             if rows >= limit.max_rows or size_bytes >= limit.max_bytes or len(records) >= _MAX_RECORDS:
                 break
             if records and time.monotonic() - first_at_s >= limit.max_age_s:

@@ -19,7 +19,7 @@ class BatchSettings(Section):
     max_bytes: int = Field(
         48 * MIB,
         ge=1 * MIB,
-        le=512 * MIB,
+        le=256 * MIB,
         description="Bytes of records after which a batch is closed. A batch needs about five times this in memory.",
     )
     max_age_s: float = Field(

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from processors import native
-from processors.arena import Arena
+from processors.bounded_arena import ArenaFullError, BoundedArena
 from processors.counting import ledger_rows
 from processors.decode import Decoded, decode
 from processors.insert import StoreInserter
@@ -22,10 +22,15 @@ from processors.settings import BatchSettings
 from schemas.columns import BY_NAME
 from schemas.errors import SluicewayError
 from schemas.log import DeadLetter, LogReader, OffsetRange, Record
+from schemas.settings import MIB
 from schemas.signals import Signal
 from schemas.telemetry import batch_span, counter, histogram
 
 _log = logging.getLogger(__name__)
+
+# Working memory of a batch: ordinary telemetry needs four bytes for each of its own.
+_LEAST_BYTES = 128 * MIB
+_BYTES_FOR_EACH = 8
 
 
 class FloodError(SluicewayError):
@@ -40,7 +45,7 @@ class BatchWriter:
         self._reader = reader
         self._store = store
         self._settings = settings
-        self._arena = Arena()
+        self._arena = BoundedArena()
         self._recent: deque[bool] = deque(maxlen=settings.flood_records)
         self._batches = counter("sluiceway_processor_batches_total")
         self._items = counter("sluiceway_processor_items_total")
@@ -52,7 +57,8 @@ class BatchWriter:
     def write(self, partition: int, records: Sequence[Record]) -> int:
         """Make the batch durable in the store, exactly once, and commit it; returns its items.
 
-        `records` are all records of the range that is frozen, or is to be frozen, in order.
+        `records` are all records of the frozen range, in order. Where nothing is frozen, as many of them as memory
+        allows are frozen and written; the others are left for the next batch.
 
         Raises:
             StoreUnavailableError, LogUnavailableError: try the same range again later.
@@ -66,14 +72,29 @@ class BatchWriter:
         with batch_span(tenants, {"signal": self._signal.value, "first": offsets.first, "last": offsets.last}):
             frozen = self._reader.progress(partition).frozen
             if frozen is None:
-                frozen = self._reader.freeze(partition, offsets.last)
-            decoded = decode(self._signal, records, self._arena)
-            self._refuse_flood(len(records), decoded)
+                records, decoded = self._decode_what_fits(records)
+                self._refuse_flood(len(records), decoded)
+                frozen = self._reader.freeze(partition, records[-1].offset)
+            else:
+                # It was judged before it was frozen, and is not judged again at each attempt.
+                decoded = decode(self._signal, records, self._arena)
             self._insert(partition, records, frozen, decoded)
             letters = self._letters(records, decoded)
             self._reader.commit(partition, letters)
         self._count(decoded, len(letters), time.monotonic() - started_s)
         return int(decoded.items.sum())
+
+    def _decode_what_fits(self, records: Sequence[Record]) -> tuple[Sequence[Record], Decoded]:
+        # Two bytes on the wire may stand for a row, an event or an exemplar of a hundred: the bytes of a batch do not
+        # bound its memory. One record always fits: its size is bounded where it is received.
+        while True:
+            value_bytes = sum(len(record.value) for record in records)
+            limit_bytes = None if len(records) == 1 else _LEAST_BYTES + _BYTES_FOR_EACH * value_bytes
+            try:
+                with self._arena.bounded(limit_bytes):
+                    return records, decode(self._signal, records, self._arena)
+            except ArenaFullError:
+                records = records[: len(records) // 2]
 
     def _insert(self, partition: int, records: Sequence[Record], frozen: OffsetRange, decoded: Decoded) -> None:
         log_id, topic = self._reader.log_id(), records[0].topic
