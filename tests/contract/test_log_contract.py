@@ -415,3 +415,21 @@ def test_waiting_ends_without_news(log: LogUnderTest) -> None:
     assert read_all(reader) == []
     reader.wait(0.01)
     assert read_all(reader) == []
+
+
+def test_a_log_keeps_its_identity_over_reopening(log: LogUnderTest) -> None:
+    log.writer()
+    identity = log.reader().log_id()
+    assert log.inspector().snapshot().log_id == identity
+    log.close()
+    log.writer()
+    assert log.reader(LOG_RECORDS).log_id() == identity
+
+
+def test_two_logs_never_share_an_identity(log: LogUnderTest, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    other = LOGS[request.node.callspec.params["log"]](tmp_path / "other")
+    log.writer()
+    other.writer()
+    assert log.reader().log_id() != other.reader().log_id()
+    other.close()
