@@ -24,6 +24,7 @@ from processors.store_client import connect
 from schemas.errors import SluicewayError
 from schemas.signals import topic
 from sluiceway.config import Config
+from sluiceway.embedded import runtime
 from sluiceway.embedded.prepare import Preparation
 from sluiceway.embedded.store import EmbeddedStore
 from sluiceway.figures import LogFigures, observe_pipeline
@@ -186,6 +187,7 @@ def run(config: Config, *, on_ready: Callable[[AllInOne], None] | None = None) -
     pipeline = AllInOne(config)
     try:
         pipeline.start()
+        runtime.tune()
         if on_ready is not None and not stop.is_set():
             on_ready(pipeline)
         stop.wait()
