@@ -9,7 +9,6 @@ import enum
 import errno
 import os
 import platform
-import re
 import resource
 import shutil
 import socket
@@ -20,10 +19,11 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from schemas.errors import SluicewayError, StoreUnavailableError
+from schemas.errors import ConfigurationError, SluicewayError, StoreUnavailableError
 from schemas.settings import GIB, MIB
 from sluiceway.commands.options import log_path, store_path
 from sluiceway.config import Config
+from sluiceway.embedded.child import ENGINE_VERSION, check_engine
 from sluiceway.embedded.folder import StoreFolder
 
 # Beside the store's own bound: Sluiceway resident under full load, from the project's memory bound of 1.2 GB for both.
@@ -98,25 +98,11 @@ def packages(config: Config) -> Iterator[Finding]:
 
 
 def _engine() -> Finding:
-    found = _version("chdb-core")
-    pins = (re.match(r"chdb-core==([\w.]+)", line) for line in _requirements())
-    required = next((pin[1] for pin in pins if pin), None)
-    if found is None:
-        advice = "pip install 'sluiceway[embedded]', or name a clickhouse binary in store.binary"
-        return Finding(Status.FAIL, "engine", "chdb-core is not installed", advice)
-    if required and found != required:
-        return Finding(
-            Status.FAIL, "engine", f"chdb-core {found}", f"pip install chdb-core=={required}: its entry is private"
-        )
-    return Finding(Status.OK, "engine", f"chdb-core {found}")
-
-
-def _requirements() -> list[str]:
     try:
-        return metadata.requires("sluiceway") or []
-    except metadata.PackageNotFoundError:
-        # Run from a folder without an installation: nothing says which versions are meant.
-        return []
+        check_engine()
+    except ConfigurationError as error:
+        return Finding(Status.FAIL, "engine", str(error), "install it, or name a clickhouse binary in store.binary")
+    return Finding(Status.OK, "engine", f"chdb-core {ENGINE_VERSION}")
 
 
 def _version(name: str) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from schemas.settings import GIB, LogSettings, StoreSettings
 from sluiceway import doctor
 from sluiceway.config import Config
 from sluiceway.doctor import Status
+from sluiceway.embedded.child import ENGINE_VERSION
 
 
 def free_port() -> int:
@@ -103,3 +105,9 @@ def test_the_doctor_writes_nothing(tmp_path: Path) -> None:
     list(doctor.examine(config(tmp_path / "data")))
 
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_engine_that_is_checked_for_is_the_one_that_is_installed() -> None:
+    project = tomllib.loads((Path(doctor.__file__).parent.parent / "pyproject.toml").read_text())["project"]
+
+    assert project["optional-dependencies"]["embedded"] == [f"chdb-core=={ENGINE_VERSION}"]
