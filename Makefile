@@ -64,7 +64,7 @@ bench: $(STAMP) ## measure speed against peers; writes build/bench.json
 
 .PHONY: screenshots
 screenshots: $(STAMP) ## take the README's screenshots again (needs Chromium)
-	@$(BIN)/pytest -m browser --screenshots docs/images
+	@$(BIN)/pytest -m browser tests/browser/test_screenshots.py --screenshots docs/images
 
 .PHONY: clean
 clean: ## remove .venv, caches and build output; leaves data alone
