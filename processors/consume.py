@@ -60,25 +60,32 @@ class Consumer:
             self._reader.close()
         return stopped
 
+    def begin_drain(self) -> None:
+        """Keep no batch open for more records from now on."""
+        self._draining.set()
+
     def drain(self, timeout_s: float) -> bool:
         """Wait until everything appended before this call is committed; False when it was not within `timeout_s`."""
         deadline_s = time.monotonic() + timeout_s
-        self._draining.set()
+        self.begin_drain()
         while self._thread.is_alive() and not self._idle.wait(_POLL_S):
             if time.monotonic() > deadline_s:
                 return False
-        return True
+        return self._idle.is_set()
 
     def _run(self) -> None:
         attempt = 0
         while not self._stop.is_set():
             try:
+                # Asked before the log is read: what was appended between a look and the call to drain is not missed.
+                drained = self._draining.is_set()
                 for partition in self._reader.partitions():
                     records = self._next_batch(partition)
                     if records:
+                        drained = False
                         self._writer.write(partition, records)
-                    elif self._draining.is_set():
-                        self._idle.set()
+                if drained:
+                    self._idle.set()
                 self.failure = None
                 attempt = 0
             except (FloodError, FencedError) as error:

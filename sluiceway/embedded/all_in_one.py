@@ -10,6 +10,7 @@ import logging
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from types import FrameType
@@ -152,11 +153,17 @@ class AllInOne:
     def _stop_consumers(self) -> None:
         # What was appended is stored before we end, if the store lets us; if not, it is the first thing after the
         # start.
-        deadline_s = self._config.ingest.drain_timeout_s
+        # One deadline for all of them: a store that is away must not cost the time-out once for each signal.
+        timeout_s = self._config.ingest.drain_timeout_s
+        deadline_s = time.monotonic() + timeout_s
         for consumer in self._consumers:
-            consumer.drain(deadline_s)
+            consumer.begin_drain()
         for consumer in self._consumers:
-            if not consumer.stop(deadline_s):
+            if not consumer.drain(max(0.0, deadline_s - time.monotonic())):
+                _log.warning("%s: not all is stored yet; the log keeps it, the next start stores it", consumer.signal)
+        deadline_s = time.monotonic() + timeout_s
+        for consumer in self._consumers:
+            if not consumer.stop(max(0.0, deadline_s - time.monotonic())):
                 _log.warning("%s: a batch was under way; it is repeated at the next start", consumer.signal)
 
     def _stopped_consumers(self) -> str | None:

@@ -201,7 +201,7 @@ class Pipeline:
             return None
         children = Path(f"/proc/{self.process.pid}/task").glob("*/children")
         for child in (word for file in children for word in _read(file).split()):
-            if b"sluiceway.embedded.engine" in _read(Path(f"/proc/{child}/cmdline")):
+            if b"sluiceway.embedded.engine" in _read(Path("/proc", child.decode(), "cmdline")):
                 return int(child)
         return None
 
