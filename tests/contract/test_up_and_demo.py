@@ -18,7 +18,9 @@ from sluiceway.config import PREFIX
 from tests.conftest import free_port
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-TIMEOUT_S = 240
+# The first start on a machine compiles the decoder.
+TIMEOUT_S = 900
+pytestmark = pytest.mark.timeout(2 * TIMEOUT_S)
 
 
 class Shell:
