@@ -9,7 +9,8 @@ from playwright.sync_api import Page
 
 from tests.browser.conftest import Pipeline
 
-pytestmark = pytest.mark.browser
+# The first test waits for the pipeline, a decoder that may have to be compiled, and the demo.
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(1200)]
 
 
 @pytest.mark.parametrize(

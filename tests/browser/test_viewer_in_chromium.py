@@ -14,7 +14,8 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Pipeline
 
-pytestmark = pytest.mark.browser
+# The first test waits for the pipeline, a decoder that may have to be compiled, and the demo.
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(1200)]
 
 IN_WINDOW = (
     "Timestamp >= fromUnixTimestamp64Milli({from_ms:Int64}) AND Timestamp < fromUnixTimestamp64Milli({to_ms:Int64})"
