@@ -133,7 +133,7 @@ class Proof:
 class Pipeline:
     """`sluiceway up` on a folder and ports of its own, to be killed and started again."""
 
-    def __init__(self, folder: Path, *, data: Path | None = None, **settings: str) -> None:
+    def __init__(self, folder: Path, *, data: Path | None = None, settings: Mapping[str, str] | None = None) -> None:
         self.folder = folder
         self.data = data or folder / "data"
         self.grpc_port, self.http_port, self.store_port, viewer_port = (free_port() for _ in range(4))
@@ -148,7 +148,7 @@ class Pipeline:
             "SLUICEWAY_VIEWER__PORT": str(viewer_port),
             # Short batches, so that a random moment is seldom between two of them.
             "SLUICEWAY_BATCH__MAX_AGE_S": "0.1",
-            **settings,
+            **(settings or {}),
         }
         self.log_path = self.data / "log" / "log.sqlite"
         self.said = folder / "up.log"
@@ -322,9 +322,11 @@ class Pipeline:
 
 
 @contextlib.contextmanager
-def pipeline(folder: Path, *, data: Path | None = None, **settings: str) -> Iterator[Pipeline]:
+def pipeline(
+    folder: Path, *, data: Path | None = None, settings: Mapping[str, str] | None = None
+) -> Iterator[Pipeline]:
     """A pipeline that is not started yet; ended at the end, however the test ended."""
-    running = Pipeline(folder, data=data, **settings)
+    running = Pipeline(folder, data=data, settings=settings)
     try:
         yield running
     except BaseException:
