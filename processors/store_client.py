@@ -96,6 +96,8 @@ def connect(
             autogenerate_session_id=False,
             connect_timeout=connect_timeout_s,
             send_receive_timeout=answer_timeout_s,
+            # Connections that outlive their client would hold up the end of the store by seconds.
+            dedicated_pool=True,
             # Retries are the writer's, with the frozen batch and its tokens.
             query_retries=0,
         )

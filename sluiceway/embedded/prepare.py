@@ -54,8 +54,9 @@ class Preparation:
 
     def _run(self) -> None:
         try:
-            self._compile()
+            # The schema first: questions may be asked while the decoder is still compiled.
             self._apply_schema()
+            self._compile()
             if not self._stopping.is_set():
                 self._then()
         except Exception:  # noqa: BLE001  a thread that ended silently would look like an idle pipeline
