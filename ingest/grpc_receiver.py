@@ -19,7 +19,7 @@ from grpc_health.v1 import health, health_pb2
 from ingest.admission import Admission, Ticket
 from ingest.receive import Reception, encode_receipt
 from ingest.settings import IngestSettings
-from ingest.status import PROTOBUF, answer_to, message_of, rpc_status
+from ingest.status import PROTOBUF, answer_to, grpc_trailers, message_of
 from ingest.tally import Tally
 from schemas.errors import ConfigurationError, MalformedRequestError, SluicewayError
 from schemas.signals import NAMES, Signal
@@ -28,7 +28,6 @@ from schemas.telemetry import histogram
 _TRANSPORT = "grpc"
 _duration = histogram("sluiceway_ingest_request_duration_seconds")
 _REFUSABLE_STREAMS = 1024
-_STATUS_DETAILS = "grpc-status-details-bin"
 _SERVICES = tuple(names.grpc_service for names in NAMES.values())
 
 
@@ -141,7 +140,7 @@ class GrpcReceiver(grpc.GenericRpcHandler):
     def _abort(self, signal: Signal, error: Exception, context: grpc.ServicerContext) -> None:
         answer = answer_to(error)
         self._tally.failed(signal, _TRANSPORT, error)
-        context.set_trailing_metadata(((_STATUS_DETAILS, rpc_status(error).SerializeToString()),))
+        context.set_trailing_metadata(grpc_trailers(error))
         context.abort(answer.grpc, message_of(error))
 
     def _health_handler(self) -> grpc.GenericRpcHandler:

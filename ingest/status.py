@@ -33,6 +33,8 @@ JSON = "application/json"
 # gRPC carries the message twice in trailers that peers bound to 8 KiB.
 _MAX_MESSAGE_CHARACTERS = 512
 _FALLBACK_RETRY_AFTER_S = 1.0
+_STATUS_DETAILS = "grpc-status-details-bin"
+_RETRY_INFO = "google.rpc.retryinfo-bin"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +88,29 @@ def rpc_status(error: BaseException) -> status_pb2.Status:
     """The error as `google.rpc.Status`, with RetryInfo when it is retryable."""
     answer = answer_to(error)
     status = status_pb2.Status(code=answer.grpc.value[0], message=message_of(error))
-    after_s = retry_after_s(error)
-    if after_s is not None:
-        hint = error_details_pb2.RetryInfo()
-        hint.retry_delay.FromNanoseconds(int(after_s * 1e9))
+    hint = _retry_info(error)
+    if hint is not None:
         status.details.add().Pack(hint)
     return status
+
+
+def grpc_trailers(error: BaseException) -> tuple[tuple[str, bytes], ...]:
+    """The trailing metadata of a failed call: the status with its details, and the retry hint once more by itself.
+
+    The specification places the hint inside the status; OpenTelemetry's Python exporter looks for it beside only.
+    """
+    trailers = ((_STATUS_DETAILS, rpc_status(error).SerializeToString()),)
+    hint = _retry_info(error)
+    return trailers if hint is None else (*trailers, (_RETRY_INFO, hint.SerializeToString()))
+
+
+def _retry_info(error: BaseException) -> error_details_pb2.RetryInfo | None:
+    after_s = retry_after_s(error)
+    if after_s is None:
+        return None
+    hint = error_details_pb2.RetryInfo()
+    hint.retry_delay.FromNanoseconds(int(after_s * 1e9))
+    return hint
 
 
 def encode_status(status: status_pb2.Status, media: str) -> bytes:
