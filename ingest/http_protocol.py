@@ -105,7 +105,9 @@ class _BoundedProtocol(HttpToolsProtocol):
             super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if not self._resuming:
+        # Trailers come here too, after the head. RFC 9110, 6.5.1: they must not be merged into it, where a late tenant
+        # or content type would count or not by when it arrived.
+        if self._in_head and not self._resuming:
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:

@@ -72,7 +72,7 @@ class HttpReceiver:
 
     def app(self) -> Starlette:
         """The ASGI application."""
-        return Starlette(
+        app = Starlette(
             routes=[
                 Route(names.http_path, _Endpoint(self, signal), methods=["POST"]) for signal, names in NAMES.items()
             ],
@@ -88,6 +88,9 @@ class HttpReceiver:
             ],
             exception_handlers={HTTPException: _not_ours},
         )
+        # A slash too many would be redirected to whatever the Host header names, telemetry and all.
+        app.router.redirect_slashes = False
+        return app
 
     def start(self) -> int:
         """Bind and serve; returns the port.

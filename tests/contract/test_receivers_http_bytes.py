@@ -148,6 +148,19 @@ def test_endless_chunk_framing_and_trailers_are_refused(served: Served, endless:
     assert sent < 64 * 1024 * 1024
 
 
+@pytest.mark.parametrize("trailer", [b"Content-Type: text/plain", b"X-Tenant-Id: other", b"X-Tenant-Id: a b"])
+def test_trailers_do_not_change_what_the_head_said(served: Served, trailer: bytes) -> None:
+    body = sample(Signal.LOGS)
+    chunked = b"Transfer-Encoding: chunked\r\n\r\n%x\r\n" % len(body) + body + b"\r\n0\r\n" + trailer + b"\r\n\r\n"
+    assert _codes(served.send_raw(HEAD + CLOSE + b"X-Tenant-Id: shop\r\n" + chunked)) == [200]
+    assert (served.log.entries[-1].tenant, served.log.entries[-1].value) == ("shop", body)
+
+
+def test_a_path_with_a_slash_too_many_is_not_found_rather_than_redirected(served: Served) -> None:
+    request = HEAD.replace(b"/v1/logs", b"/v1/logs/").replace(b"localhost", b"elsewhere.example")
+    assert _codes(served.send_raw(request + CLOSE + b"Content-Length: 0\r\n\r\n")) == [404]
+
+
 def test_one_byte_chunks_are_honest_traffic(served: Served) -> None:
     body = sample(Signal.LOGS)
     assert served.post(Signal.LOGS, iter([bytes([byte]) for byte in body])).status == 200
