@@ -103,7 +103,8 @@ def _changes(definition: Definition, database: str, create: str, comment: str, f
             raise ConfigurationError(
                 f"schema: {name}.{column.name} must be {column.type} (types are never changed in place); found {have}"
             )
-    if definition.ttl and _plain(definition.ttl) not in _plain(create):
+    # The word that follows is part of what is sought: 3 days must not be found in 31 days.
+    if definition.ttl and _plain(f"TTL {definition.ttl} SETTINGS") not in _plain(create):
         steps.append(
             Step(
                 f"ALTER TABLE {name} MODIFY TTL {definition.ttl} SETTINGS materialize_ttl_after_modify = 0",
@@ -127,13 +128,16 @@ def apply(client: Client, database: str, retention: RetentionSettings) -> list[S
     with store_errors():
         for step in steps:
             client.command(step.statement)
-        if steps:
-            checksum = hashlib.sha256(
-                "".join(d.checksum for d in definitions(database, retention)).encode()
-            ).hexdigest()
+        checksums = "".join(definition.checksum for definition in definitions(database, retention))
+        checksum = hashlib.sha256(checksums.encode()).hexdigest()[:16]
+        # Also where a run was interrupted between its last statement and this record.
+        recorded = client.query(
+            f"SELECT argMax(Checksum, AppliedAt) FROM {database}.schema_versions WHERE Version = {VERSION}"
+        ).result_rows[0][0]
+        if steps or recorded != checksum:
             client.insert(
                 f"{database}.schema_versions",
-                [[VERSION, checksum[:16], [step.statement for step in steps]]],
+                [[VERSION, checksum, [step.statement for step in steps]]],
                 column_names=["Version", "Checksum", "Statements"],
             )
     return steps
