@@ -22,6 +22,7 @@ def free_port() -> int:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Options of single folders; pytest reads them from here only."""
+    parser.addoption("--update-golden", action="store_true", help="write the golden files of tests/golden again")
     parser.addoption("--screenshots", metavar="DIR", help="run a longer demo and write the README's pictures into DIR")
 
 

@@ -1,0 +1,414 @@
+CREATE TABLE IF NOT EXISTS otel.otel_traces
+(
+    `Timestamp` DateTime64(9),
+    `TraceId` String,
+    `SpanId` String,
+    `ParentSpanId` String,
+    `TraceState` String,
+    `SpanName` LowCardinality(String),
+    `SpanKind` LowCardinality(String),
+    `ServiceName` LowCardinality(String),
+    `ResourceAttributes` Map(LowCardinality(String), LowCardinality(String)),
+    `ScopeName` LowCardinality(String),
+    `ScopeVersion` LowCardinality(String),
+    `SpanAttributes` Map(LowCardinality(String), String),
+    `Duration` UInt64,
+    `StatusCode` LowCardinality(String),
+    `StatusMessage` String,
+    `Events.Timestamp` Array(DateTime64(9)),
+    `Events.Name` Array(LowCardinality(String)),
+    `Events.Attributes` Array(Map(LowCardinality(String), String)),
+    `Links.TraceId` Array(String),
+    `Links.SpanId` Array(String),
+    `Links.TraceState` Array(String),
+    `Links.Attributes` Array(Map(LowCardinality(String), String)),
+    `TenantId` LowCardinality(String),
+    `ServiceVersion` LowCardinality(String),
+    `Environment` LowCardinality(String),
+    `ResourceDroppedAttributesCount` UInt32,
+    `ResourceSchemaUrl` LowCardinality(String),
+    `ScopeAttributes` Map(LowCardinality(String), LowCardinality(String)),
+    `ScopeDroppedAttributesCount` UInt32,
+    `ScopeSchemaUrl` LowCardinality(String),
+    `SpanFlags` UInt32,
+    `DroppedAttributesCount` UInt32,
+    `DroppedEventsCount` UInt32,
+    `DroppedLinksCount` UInt32,
+    `Events.DroppedAttributesCount` Array(UInt32),
+    `Links.Flags` Array(UInt32),
+    `Links.DroppedAttributesCount` Array(UInt32),
+    INDEX idx_trace_id TraceId TYPE bloom_filter(0.001) GRANULARITY 1,
+    INDEX idx_time Timestamp TYPE minmax GRANULARITY 1,
+    INDEX idx_duration Duration TYPE minmax GRANULARITY 1
+)
+ENGINE = MergeTree
+PARTITION BY toDate(Timestamp)
+ORDER BY (toStartOfFiveMinutes(Timestamp), ServiceName)
+TTL toDateTime(Timestamp) + toIntervalDay(8)
+SETTINGS non_replicated_deduplication_window = 1000, fsync_after_insert = 1, fsync_part_directory = 1, ttl_only_drop_parts = 1, min_bytes_for_wide_part = 1048576, min_rows_for_wide_part = 0, min_level_for_wide_part = 1, merge_selector_base = 8, auto_statistics_types = '';
+
+CREATE TABLE IF NOT EXISTS otel.otel_logs
+(
+    `Timestamp` DateTime64(9),
+    `TraceId` String,
+    `SpanId` String,
+    `TraceFlags` UInt8,
+    `SeverityText` LowCardinality(String),
+    `SeverityNumber` UInt8,
+    `ServiceName` LowCardinality(String),
+    `Body` String,
+    `ResourceSchemaUrl` LowCardinality(String),
+    `ResourceAttributes` Map(LowCardinality(String), LowCardinality(String)),
+    `ScopeSchemaUrl` LowCardinality(String),
+    `ScopeName` LowCardinality(String),
+    `ScopeVersion` LowCardinality(String),
+    `ScopeAttributes` Map(LowCardinality(String), LowCardinality(String)),
+    `LogAttributes` Map(LowCardinality(String), String),
+    `EventName` LowCardinality(String),
+    `TenantId` LowCardinality(String),
+    `ServiceVersion` LowCardinality(String),
+    `Environment` LowCardinality(String),
+    `ResourceDroppedAttributesCount` UInt32,
+    `ScopeDroppedAttributesCount` UInt32,
+    `ObservedTimestamp` DateTime64(9),
+    `DroppedAttributesCount` UInt32,
+    `LogFlags` UInt32,
+    `__otel_materialized_k8s.cluster.name` LowCardinality(String) ALIAS ResourceAttributes['k8s.cluster.name'],
+    `__otel_materialized_k8s.container.name` LowCardinality(String) ALIAS ResourceAttributes['k8s.container.name'],
+    `__otel_materialized_k8s.deployment.name` LowCardinality(String) ALIAS ResourceAttributes['k8s.deployment.name'],
+    `__otel_materialized_k8s.namespace.name` LowCardinality(String) ALIAS ResourceAttributes['k8s.namespace.name'],
+    `__otel_materialized_k8s.node.name` LowCardinality(String) ALIAS ResourceAttributes['k8s.node.name'],
+    `__otel_materialized_k8s.pod.name` LowCardinality(String) ALIAS ResourceAttributes['k8s.pod.name'],
+    `__otel_materialized_k8s.pod.uid` LowCardinality(String) ALIAS ResourceAttributes['k8s.pod.uid'],
+    `__otel_materialized_deployment.environment.name` LowCardinality(String) ALIAS ResourceAttributes['deployment.environment.name'],
+    INDEX idx_trace_id TraceId TYPE bloom_filter(0.001) GRANULARITY 1,
+    INDEX idx_time Timestamp TYPE minmax GRANULARITY 1
+)
+ENGINE = MergeTree
+PARTITION BY toDate(Timestamp)
+ORDER BY (toStartOfFiveMinutes(Timestamp), ServiceName)
+TTL toDateTime(Timestamp) + toIntervalDay(8)
+SETTINGS non_replicated_deduplication_window = 1000, fsync_after_insert = 1, fsync_part_directory = 1, ttl_only_drop_parts = 1, min_bytes_for_wide_part = 1048576, min_rows_for_wide_part = 0, min_level_for_wide_part = 1, merge_selector_base = 8, auto_statistics_types = '';
+
+CREATE TABLE IF NOT EXISTS otel.otel_metrics_gauge
+(
+    `ResourceAttributes` Map(LowCardinality(String), LowCardinality(String)),
+    `ResourceSchemaUrl` LowCardinality(String),
+    `ScopeName` LowCardinality(String),
+    `ScopeVersion` LowCardinality(String),
+    `ScopeAttributes` Map(LowCardinality(String), LowCardinality(String)),
+    `ScopeDroppedAttrCount` UInt32,
+    `ScopeSchemaUrl` LowCardinality(String),
+    `ServiceName` LowCardinality(String),
+    `MetricName` LowCardinality(String),
+    `MetricDescription` LowCardinality(String),
+    `MetricUnit` LowCardinality(String),
+    `Attributes` Map(LowCardinality(String), String),
+    `StartTimeUnix` DateTime64(9),
+    `TimeUnix` DateTime64(9),
+    `Value` Float64,
+    `Flags` UInt32,
+    `Exemplars.FilteredAttributes` Array(Map(LowCardinality(String), String)),
+    `Exemplars.TimeUnix` Array(DateTime64(9)),
+    `Exemplars.Value` Array(Float64),
+    `Exemplars.SpanId` Array(String),
+    `Exemplars.TraceId` Array(String),
+    `TenantId` LowCardinality(String),
+    `ServiceVersion` LowCardinality(String),
+    `Environment` LowCardinality(String),
+    `ResourceDroppedAttributesCount` UInt32,
+    `ValueInt` Int64,
+    `IsInt` Bool,
+    INDEX idx_time TimeUnix TYPE minmax GRANULARITY 1
+)
+ENGINE = MergeTree
+PARTITION BY toDate(TimeUnix)
+ORDER BY (toStartOfHour(TimeUnix), ServiceName, MetricName)
+TTL toDateTime(TimeUnix) + toIntervalDay(31)
+SETTINGS non_replicated_deduplication_window = 1000, fsync_after_insert = 1, fsync_part_directory = 1, ttl_only_drop_parts = 1, min_bytes_for_wide_part = 1048576, min_rows_for_wide_part = 0, min_level_for_wide_part = 1, merge_selector_base = 8, auto_statistics_types = '';
+
+CREATE TABLE IF NOT EXISTS otel.otel_metrics_sum
+(
+    `ResourceAttributes` Map(LowCardinality(String), LowCardinality(String)),
+    `ResourceSchemaUrl` LowCardinality(String),
+    `ScopeName` LowCardinality(String),
+    `ScopeVersion` LowCardinality(String),
+    `ScopeAttributes` Map(LowCardinality(String), LowCardinality(String)),
+    `ScopeDroppedAttrCount` UInt32,
+    `ScopeSchemaUrl` LowCardinality(String),
+    `ServiceName` LowCardinality(String),
+    `MetricName` LowCardinality(String),
+    `MetricDescription` LowCardinality(String),
+    `MetricUnit` LowCardinality(String),
+    `Attributes` Map(LowCardinality(String), String),
+    `StartTimeUnix` DateTime64(9),
+    `TimeUnix` DateTime64(9),
+    `Value` Float64,
+    `Flags` UInt32,
+    `Exemplars.FilteredAttributes` Array(Map(LowCardinality(String), String)),
+    `Exemplars.TimeUnix` Array(DateTime64(9)),
+    `Exemplars.Value` Array(Float64),
+    `Exemplars.SpanId` Array(String),
+    `Exemplars.TraceId` Array(String),
+    `AggregationTemporality` Int32,
+    `IsMonotonic` Bool,
+    `TenantId` LowCardinality(String),
+    `ServiceVersion` LowCardinality(String),
+    `Environment` LowCardinality(String),
+    `ResourceDroppedAttributesCount` UInt32,
+    `ValueInt` Int64,
+    `IsInt` Bool,
+    INDEX idx_time TimeUnix TYPE minmax GRANULARITY 1
+)
+ENGINE = MergeTree
+PARTITION BY toDate(TimeUnix)
+ORDER BY (toStartOfHour(TimeUnix), ServiceName, MetricName)
+TTL toDateTime(TimeUnix) + toIntervalDay(31)
+SETTINGS non_replicated_deduplication_window = 1000, fsync_after_insert = 1, fsync_part_directory = 1, ttl_only_drop_parts = 1, min_bytes_for_wide_part = 1048576, min_rows_for_wide_part = 0, min_level_for_wide_part = 1, merge_selector_base = 8, auto_statistics_types = '';
+
+CREATE TABLE IF NOT EXISTS otel.otel_metrics_histogram
+(
+    `ResourceAttributes` Map(LowCardinality(String), LowCardinality(String)),
+    `ResourceSchemaUrl` LowCardinality(String),
+    `ScopeName` LowCardinality(String),
+    `ScopeVersion` LowCardinality(String),
+    `ScopeAttributes` Map(LowCardinality(String), LowCardinality(String)),
+    `ScopeDroppedAttrCount` UInt32,
+    `ScopeSchemaUrl` LowCardinality(String),
+    `ServiceName` LowCardinality(String),
+    `MetricName` LowCardinality(String),
+    `MetricDescription` LowCardinality(String),
+    `MetricUnit` LowCardinality(String),
+    `Attributes` Map(LowCardinality(String), String),
+    `StartTimeUnix` DateTime64(9),
+    `TimeUnix` DateTime64(9),
+    `Count` UInt64,
+    `Sum` Float64,
+    `BucketCounts` Array(UInt64),
+    `ExplicitBounds` Array(Float64),
+    `Exemplars.FilteredAttributes` Array(Map(LowCardinality(String), String)),
+    `Exemplars.TimeUnix` Array(DateTime64(9)),
+    `Exemplars.Value` Array(Float64),
+    `Exemplars.SpanId` Array(String),
+    `Exemplars.TraceId` Array(String),
+    `Flags` UInt32,
+    `Min` Float64,
+    `Max` Float64,
+    `AggregationTemporality` Int32,
+    `TenantId` LowCardinality(String),
+    `ServiceVersion` LowCardinality(String),
+    `Environment` LowCardinality(String),
+    `ResourceDroppedAttributesCount` UInt32,
+    `HasSum` Bool,
+    `HasMin` Bool,
+    `HasMax` Bool,
+    INDEX idx_time TimeUnix TYPE minmax GRANULARITY 1
+)
+ENGINE = MergeTree
+PARTITION BY toDate(TimeUnix)
+ORDER BY (toStartOfHour(TimeUnix), ServiceName, MetricName)
+TTL toDateTime(TimeUnix) + toIntervalDay(31)
+SETTINGS non_replicated_deduplication_window = 1000, fsync_after_insert = 1, fsync_part_directory = 1, ttl_only_drop_parts = 1, min_bytes_for_wide_part = 1048576, min_rows_for_wide_part = 0, min_level_for_wide_part = 1, merge_selector_base = 8, auto_statistics_types = '';
+
+CREATE TABLE IF NOT EXISTS otel.otel_metrics_exponential_histogram
+(
+    `ResourceAttributes` Map(LowCardinality(String), LowCardinality(String)),
+    `ResourceSchemaUrl` LowCardinality(String),
+    `ScopeName` LowCardinality(String),
+    `ScopeVersion` LowCardinality(String),
+    `ScopeAttributes` Map(LowCardinality(String), LowCardinality(String)),
+    `ScopeDroppedAttrCount` UInt32,
+    `ScopeSchemaUrl` LowCardinality(String),
+    `ServiceName` LowCardinality(String),
+    `MetricName` LowCardinality(String),
+    `MetricDescription` LowCardinality(String),
+    `MetricUnit` LowCardinality(String),
+    `Attributes` Map(LowCardinality(String), String),
+    `StartTimeUnix` DateTime64(9),
+    `TimeUnix` DateTime64(9),
+    `Count` UInt64,
+    `Sum` Float64,
+    `Scale` Int32,
+    `ZeroCount` UInt64,
+    `PositiveOffset` Int32,
+    `PositiveBucketCounts` Array(UInt64),
+    `NegativeOffset` Int32,
+    `NegativeBucketCounts` Array(UInt64),
+    `Exemplars.FilteredAttributes` Array(Map(LowCardinality(String), String)),
+    `Exemplars.TimeUnix` Array(DateTime64(9)),
+    `Exemplars.Value` Array(Float64),
+    `Exemplars.SpanId` Array(String),
+    `Exemplars.TraceId` Array(String),
+    `Flags` UInt32,
+    `Min` Float64,
+    `Max` Float64,
+    `AggregationTemporality` Int32,
+    `TenantId` LowCardinality(String),
+    `ServiceVersion` LowCardinality(String),
+    `Environment` LowCardinality(String),
+    `ResourceDroppedAttributesCount` UInt32,
+    `HasSum` Bool,
+    `HasMin` Bool,
+    `HasMax` Bool,
+    `ZeroThreshold` Float64,
+    INDEX idx_time TimeUnix TYPE minmax GRANULARITY 1
+)
+ENGINE = MergeTree
+PARTITION BY toDate(TimeUnix)
+ORDER BY (toStartOfHour(TimeUnix), ServiceName, MetricName)
+TTL toDateTime(TimeUnix) + toIntervalDay(31)
+SETTINGS non_replicated_deduplication_window = 1000, fsync_after_insert = 1, fsync_part_directory = 1, ttl_only_drop_parts = 1, min_bytes_for_wide_part = 1048576, min_rows_for_wide_part = 0, min_level_for_wide_part = 1, merge_selector_base = 8, auto_statistics_types = '';
+
+CREATE TABLE IF NOT EXISTS otel.otel_metrics_summary
+(
+    `ResourceAttributes` Map(LowCardinality(String), LowCardinality(String)),
+    `ResourceSchemaUrl` LowCardinality(String),
+    `ScopeName` LowCardinality(String),
+    `ScopeVersion` LowCardinality(String),
+    `ScopeAttributes` Map(LowCardinality(String), LowCardinality(String)),
+    `ScopeDroppedAttrCount` UInt32,
+    `ScopeSchemaUrl` LowCardinality(String),
+    `ServiceName` LowCardinality(String),
+    `MetricName` LowCardinality(String),
+    `MetricDescription` LowCardinality(String),
+    `MetricUnit` LowCardinality(String),
+    `Attributes` Map(LowCardinality(String), String),
+    `StartTimeUnix` DateTime64(9),
+    `TimeUnix` DateTime64(9),
+    `Count` UInt64,
+    `Sum` Float64,
+    `ValueAtQuantiles.Quantile` Array(Float64),
+    `ValueAtQuantiles.Value` Array(Float64),
+    `Flags` UInt32,
+    `TenantId` LowCardinality(String),
+    `ServiceVersion` LowCardinality(String),
+    `Environment` LowCardinality(String),
+    `ResourceDroppedAttributesCount` UInt32,
+    INDEX idx_time TimeUnix TYPE minmax GRANULARITY 1
+)
+ENGINE = MergeTree
+PARTITION BY toDate(TimeUnix)
+ORDER BY (toStartOfHour(TimeUnix), ServiceName, MetricName)
+TTL toDateTime(TimeUnix) + toIntervalDay(31)
+SETTINGS non_replicated_deduplication_window = 1000, fsync_after_insert = 1, fsync_part_directory = 1, ttl_only_drop_parts = 1, min_bytes_for_wide_part = 1048576, min_rows_for_wide_part = 0, min_level_for_wide_part = 1, merge_selector_base = 8, auto_statistics_types = '';
+
+CREATE TABLE IF NOT EXISTS otel.otel_traces_trace_id_ts
+(
+    TraceId String,
+    Start DateTime,
+    End DateTime
+)
+ENGINE = MergeTree
+PARTITION BY toDate(Start)
+ORDER BY (TraceId, Start)
+TTL Start + toIntervalDay(8)
+SETTINGS non_replicated_deduplication_window = 1000, fsync_after_insert = 1, fsync_part_directory = 1, ttl_only_drop_parts = 1, min_bytes_for_wide_part = 1048576, min_rows_for_wide_part = 0, min_level_for_wide_part = 1, merge_selector_base = 8, auto_statistics_types = '';
+
+CREATE MATERIALIZED VIEW IF NOT EXISTS otel.otel_traces_trace_id_ts_mv TO otel.otel_traces_trace_id_ts AS
+SELECT
+    TraceId,
+    toDateTime(min(Timestamp)) AS Start,
+    toDateTime(max(Timestamp)) AS End
+FROM otel.otel_traces
+WHERE TraceId != ''
+GROUP BY TraceId;
+
+CREATE TABLE IF NOT EXISTS otel.spans_1m
+(
+    Time DateTime,
+    TenantId LowCardinality(String),
+    ServiceName LowCardinality(String),
+    SpanName LowCardinality(String),
+    SpanKind LowCardinality(String),
+    StatusCode LowCardinality(String),
+    ServiceVersion LowCardinality(String),
+    Environment LowCardinality(String),
+    Calls SimpleAggregateFunction(sum, UInt64),
+    Errors SimpleAggregateFunction(sum, UInt64),
+    DurationSum SimpleAggregateFunction(sum, UInt64),
+    DurationBuckets SimpleAggregateFunction(sumMap, Map(UInt16, UInt64))
+)
+ENGINE = AggregatingMergeTree
+PARTITION BY toDate(Time)
+ORDER BY (ServiceName, Time, TenantId, SpanName, SpanKind, StatusCode, ServiceVersion, Environment)
+TTL Time + toIntervalDay(91)
+SETTINGS non_replicated_deduplication_window = 1000, fsync_after_insert = 1, fsync_part_directory = 1, ttl_only_drop_parts = 1, min_bytes_for_wide_part = 1048576, min_rows_for_wide_part = 0, min_level_for_wide_part = 1, merge_selector_base = 8, auto_statistics_types = '';
+
+CREATE MATERIALIZED VIEW IF NOT EXISTS otel.spans_1m_mv TO otel.spans_1m AS
+SELECT
+    toStartOfMinute(toDateTime(Timestamp)) AS Time,
+    TenantId,
+    ServiceName,
+    SpanName,
+    SpanKind,
+    StatusCode,
+    ServiceVersion,
+    Environment,
+    count() AS Calls,
+    countIf(StatusCode = 'Error') AS Errors,
+    sum(Duration) AS DurationSum,
+    sumMap(map(toUInt16(floor(log2(greatest(Duration, 1)) * 8)), toUInt64(1))) AS DurationBuckets
+FROM otel.otel_traces
+GROUP BY Time, TenantId, ServiceName, SpanName, SpanKind, StatusCode, ServiceVersion, Environment;
+
+CREATE TABLE IF NOT EXISTS otel.logs_1m
+(
+    Time DateTime,
+    TenantId LowCardinality(String),
+    ServiceName LowCardinality(String),
+    SeverityText LowCardinality(String),
+    SeverityNumber UInt8,
+    Records SimpleAggregateFunction(sum, UInt64)
+)
+ENGINE = AggregatingMergeTree
+PARTITION BY toDate(Time)
+ORDER BY (ServiceName, Time, TenantId, SeverityText, SeverityNumber)
+TTL Time + toIntervalDay(91)
+SETTINGS non_replicated_deduplication_window = 1000, fsync_after_insert = 1, fsync_part_directory = 1, ttl_only_drop_parts = 1, min_bytes_for_wide_part = 1048576, min_rows_for_wide_part = 0, min_level_for_wide_part = 1, merge_selector_base = 8, auto_statistics_types = '';
+
+CREATE MATERIALIZED VIEW IF NOT EXISTS otel.logs_1m_mv TO otel.logs_1m AS
+SELECT
+    toStartOfMinute(toDateTime(Timestamp)) AS Time,
+    TenantId,
+    ServiceName,
+    SeverityText,
+    SeverityNumber,
+    count() AS Records
+FROM otel.otel_logs
+GROUP BY Time, TenantId, ServiceName, SeverityText, SeverityNumber;
+
+CREATE VIEW IF NOT EXISTS otel.otel_metrics_exp_histogram AS
+SELECT * FROM otel.otel_metrics_exponential_histogram;
+
+CREATE TABLE IF NOT EXISTS otel.ledger
+(
+    Time DateTime64(3),
+    TenantId LowCardinality(String),
+    LogId LowCardinality(String),
+    Signal LowCardinality(String),
+    Topic LowCardinality(String),
+    Partition UInt32,
+    FirstOffset UInt64,
+    LastOffset UInt64,
+    TableName LowCardinality(String),
+    Day Date,
+    Received UInt64,
+    Stored UInt64,
+    Rejected UInt64,
+    SampledOut UInt64,
+    DeadLettered UInt64
+)
+ENGINE = MergeTree
+ORDER BY (LogId, Topic, Partition, FirstOffset, TenantId, TableName, Day)
+SETTINGS non_replicated_deduplication_window = 1000, fsync_after_insert = 1, fsync_part_directory = 1;
+
+CREATE TABLE IF NOT EXISTS otel.schema_versions
+(
+    Version UInt32,
+    Checksum String,
+    AppliedAt DateTime64(3) DEFAULT now64(3),
+    Statements Array(String)
+)
+ENGINE = MergeTree
+ORDER BY (Version, AppliedAt)
+SETTINGS non_replicated_deduplication_window = 1000, fsync_after_insert = 1, fsync_part_directory = 1;

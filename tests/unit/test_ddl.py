@@ -1,0 +1,61 @@
+"""The SQL of every table and view as it is sent, and that it follows from one list of columns."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from schemas.columns import TABLES
+from schemas.ddl import DEDUPLICATION_WINDOW, definitions
+from schemas.settings import RetentionSettings
+from tests.golden import assert_golden
+
+DEFAULT = definitions("otel", RetentionSettings())
+
+
+def test_the_sql_is_the_golden_file(pytestconfig: pytest.Config) -> None:
+    assert_golden(pytestconfig, "schema.sql", ";\n\n".join(definition.create for definition in DEFAULT) + ";\n")
+
+
+def test_base_tables_have_exactly_the_columns_of_the_list() -> None:
+    created = {definition.name: definition.create for definition in DEFAULT}
+    for table in TABLES:
+        declared = re.findall(r"^    `([^`]+)` (?!.* ALIAS )", created[table.name], re.MULTILINE)
+        assert declared == list(table.names)
+
+
+def test_every_table_that_rows_are_inserted_into_drops_repeated_blocks() -> None:
+    for definition in DEFAULT:
+        if "ENGINE =" in definition.create:
+            assert f"non_replicated_deduplication_window = {DEDUPLICATION_WINDOW}" in definition.create
+
+
+def test_retention_is_of_each_signal_with_a_day_of_grace() -> None:
+    rendered = definitions("otel", RetentionSettings(traces_days=2, logs_days=3, metrics_days=5, rollups_days=7))
+    days = {
+        definition.name: int(found[1])
+        for definition in rendered
+        if (found := re.search(r"toIntervalDay\((\d+)\)", definition.ttl))
+    }
+    metrics = {table.name: 6 for table in TABLES if table.name.startswith("otel_metrics_")}
+    assert days == metrics | {
+        "otel_traces": 3,
+        "otel_traces_trace_id_ts": 3,
+        "otel_logs": 4,
+        "spans_1m": 8,
+        "logs_1m": 8,
+    }
+
+
+def test_the_ledger_and_the_record_of_versions_never_expire() -> None:
+    assert {definition.name for definition in DEFAULT if "ENGINE =" in definition.create and not definition.ttl} == {
+        "ledger",
+        "schema_versions",
+    }
+
+
+def test_the_database_is_named_in_every_object_and_nowhere_else() -> None:
+    for definition in definitions("other", RetentionSettings()):
+        assert f" other.{definition.name}" in definition.create.partition("\n")[0]
+        assert "otel." not in definition.create
