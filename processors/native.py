@@ -276,12 +276,12 @@ def _put(block: _Block, arena: Arena, array: pa.Array) -> None:
             dictionary.use(codes)
             dictionary.put(block, len(codes), lambda numbering, into: put_indexes(codes, numbering, into))
     elif pa.types.is_list(kind):
-        block.raw(_offsets(array)[1:].astype(np.uint64))
-        _put(block, arena, array.values)
+        first, count = _put_ends(block, array)
+        _put(block, arena, array.values.slice(first, count))
     elif pa.types.is_map(kind):
-        block.raw(_offsets(array)[1:].astype(np.uint64))
-        _put(block, arena, array.keys)
-        _put(block, arena, array.items)
+        first, count = _put_ends(block, array)
+        _put(block, arena, array.keys.slice(first, count))
+        _put(block, arena, array.items.slice(first, count))
     elif pa.types.is_fixed_size_binary(kind):
         ids = _read(array.buffers()[1], np.uint8)[array.offset * kind.byte_width :]
         block.kernel(lambda out, at: put_hex(ids, kind.byte_width, len(array), out, at))
@@ -294,6 +294,17 @@ def _put(block: _Block, arena: Arena, array: pa.Array) -> None:
         block.raw(_numpy(array, kind.to_pandas_dtype()))
     else:
         raise TypeError(f"no ClickHouse type is written from the Arrow type {kind}")
+
+
+def _put_ends(block: _Block, array: pa.Array) -> tuple[int, int]:
+    # Where each row's elements end; the first element of a slice and how many it has.
+    offsets = _offsets(array)
+    first = int(offsets[0])
+    ends = offsets[1:].astype(np.uint64)
+    if first:
+        ends -= np.uint64(first)
+    block.raw(ends)
+    return first, int(offsets[-1]) - first
 
 
 def _codes(array: pa.DictionaryArray) -> Array:

@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from processors import native
+from processors.arena import Arena
 from processors.bounded_arena import ArenaFullError, BoundedArena
 from processors.counting import ledger_rows
 from processors.decode import Decoded, decode
@@ -31,6 +32,9 @@ _log = logging.getLogger(__name__)
 # Working memory of a batch: ordinary telemetry needs four bytes for each of its own.
 _LEAST_BYTES = 128 * MIB
 _BYTES_FOR_EACH = 8
+# A block of more rows would exceed the store's memory in its views, at every attempt: a record of 4 MiB can hold two
+# million empty spans. It takes part in tokens, so a change of it repeats blocks of a batch that was under way.
+_BLOCK_ROWS = 250_000
 
 
 class FloodError(SluicewayError):
@@ -46,6 +50,7 @@ class BatchWriter:
         self._store = store
         self._settings = settings
         self._arena = BoundedArena()
+        self._block = Arena()
         self._recent: deque[bool] = deque(maxlen=settings.flood_records)
         self._batches = counter("sluiceway_processor_batches_total")
         self._items = counter("sluiceway_processor_items_total")
@@ -101,10 +106,14 @@ class BatchWriter:
         batch = f"{log_id}:{topic}:{partition}:{frozen.first}:{frozen.last}"
         for name, rows in decoded.tables.items():
             table = BY_NAME[name]
-            started_s = time.monotonic()
-            body = native.encode(rows, table.columns, self._arena)
-            self._decode_s.record(time.monotonic() - started_s, {"signal": self._signal.value})
-            self._store.native(name, table.names, body, rows.num_rows, f"{batch}:{name}")
+            for first in range(0, rows.num_rows, _BLOCK_ROWS):
+                started_s = time.monotonic()
+                self._block.reset()
+                part = rows.slice(first, _BLOCK_ROWS)
+                body = native.encode(part, table.columns, self._block)
+                self._decode_s.record(time.monotonic() - started_s, {"signal": self._signal.value})
+                token = f"{batch}:{name}:{first}" if first else f"{batch}:{name}"
+                self._store.native(name, table.names, body, part.num_rows, token)
         # Last, so that what the ledger says was stored is in its table.
         rows_of_ledger = ledger_rows(self._signal, log_id, records, frozen, decoded)
         self._store.rows("ledger", rows_of_ledger, f"{batch}:ledger")

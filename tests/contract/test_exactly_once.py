@@ -514,3 +514,17 @@ def test_records_without_headers_are_counted_as_decoded(line: Callable[..., Line
     foreign = Record(record.topic, 0, 0, record.value, "", record.received_at_ns, None)
     BatchWriter(Signal.TRACES, way.reader(), way.store(), way.settings).write(0, [foreign])
     assert_stored_once(way)
+
+
+def test_a_batch_too_large_for_one_block_is_stored_in_several_each_once(
+    line: Callable[..., Line], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from processors import write
+
+    monkeypatch.setattr(write, "_BLOCK_ROWS", 3)
+    way = line(Signal.METRICS)
+    way.append(*requests(Signal.METRICS))
+    for step in ("after otel_metrics_gauge", "after otel_metrics_sum"):
+        way.crash(step)
+    way.consume()
+    assert_stored_once(way)
