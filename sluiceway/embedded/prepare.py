@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from processors import schema, warm_up
@@ -69,7 +70,9 @@ class Preparation:
             self._compile_apart()
             if self._stopping.is_set():
                 return
-            whole.touch()
+            # On a full disk the next start asks the compiler again, and finds what it kept.
+            with suppress(OSError):
+                whole.touch()
         for _ in warm_up.stages():
             if self._stopping.is_set():
                 return

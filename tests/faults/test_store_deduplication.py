@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
+import pytest
 from clickhouse_connect.driver.client import Client
 
 from processors.insert import StoreInserter
@@ -13,75 +15,102 @@ from schemas.settings import StoreSettings
 from sluiceway.embedded.store import EmbeddedStore
 from tests.conftest import free_port
 
+NAMES = ("killed", "merged", "cut_short")
 _TABLE = (
-    "CREATE TABLE IF NOT EXISTS {name} (Day Date, X UInt64) ENGINE = MergeTree PARTITION BY Day ORDER BY X"
+    "CREATE TABLE {name} (Day Date, X UInt64) ENGINE = MergeTree PARTITION BY Day ORDER BY X"
     " SETTINGS non_replicated_deduplication_window = 1000"
 )
 
 
 class Tables:
-    """A table, and one behind it that a view fills, on a store that is started and stopped again and again."""
+    """A table of each name, and one behind each that a view fills, on one store."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._settings = StoreSettings(http_port=free_port())
+    def __init__(self, store: EmbeddedStore) -> None:
+        self._client = self._connect(store)
+        self._inserter = StoreInserter(lambda: self._connect(store), store.database)
 
-    def insert(self, *numbers: int, merge: bool = False) -> tuple[list[int], list[int]]:
-        """Insert each number under its own token; what both tables hold then."""
-        with EmbeddedStore(self._folder, self._settings) as store:
+    def _connect(self, store: EmbeddedStore) -> Client:
+        return connect(store.url, user=store.writer_user, password=store.writer_password)
 
-            def client() -> Client:
-                return connect(store.url, user=store.writer_user, password=store.writer_password)
+    def create(self, name: str) -> None:
+        for table in (name, f"{name}_rollup"):
+            self._client.command(_TABLE.format(name=table))
+        self._client.command(f"CREATE MATERIALIZED VIEW {name}_view TO {name}_rollup AS SELECT Day, X FROM {name}")
 
-            asking = client()
-            for name in ("base", "rollup"):
-                asking.command(_TABLE.format(name=name))
-            asking.command("CREATE MATERIALIZED VIEW IF NOT EXISTS view TO rollup AS SELECT Day, X FROM base")
-            inserter = StoreInserter(client, store.database)
-            for number in numbers:
-                inserter.rows("base", [{"Day": "2026-01-01", "X": number}], f"token {number}")
-            for name in ("base", "rollup") if merge else ():
-                asking.command(f"OPTIMIZE TABLE {name} FINAL")
-            held = [asking.query(f"SELECT X FROM {name} ORDER BY X").result_columns for name in ("base", "rollup")]
-            inserter.close()
-            asking.close()
-        base, rollup = ([int(x) for x in columns[0]] if columns else [] for columns in held)
-        return base, rollup
+    def insert(self, name: str, numbers: Iterable[int]) -> None:
+        """Each number under its own token."""
+        for number in numbers:
+            self._inserter.rows(name, [{"Day": "2026-01-01", "X": number}], f"token {number}")
 
-    def logs(self) -> list[Path]:
-        return sorted((self._folder / "data").glob("store/*/*/deduplication_logs/deduplication_log_*.txt"))
+    def merge(self, name: str) -> None:
+        for table in (name, f"{name}_rollup"):
+            self._client.command(f"OPTIMIZE TABLE {table} FINAL")
 
-    def part(self, log: Path, record: int) -> Path:
-        """The folder of the part that a record of a log names."""
-        return log.parent.parent / log.read_text().splitlines()[record].split("\t")[1]
+    def logs(self, name: str) -> list[Path]:
+        """The deduplication logs of both."""
+        folders = self._client.query(
+            "SELECT data_paths[1] FROM system.tables WHERE name IN ({a:String}, {b:String})",
+            parameters={"a": name, "b": f"{name}_rollup"},
+        ).result_columns[0]
+        return [Path(folder, "deduplication_logs", "deduplication_log_1.txt") for folder in folders]
+
+    def held(self, name: str) -> list[list[int]]:
+        """The numbers in both."""
+        ask = "SELECT X FROM {} ORDER BY X"
+        answers = [self._client.query(ask.format(table)) for table in (name, f"{name}_rollup")]
+        return [[int(row[0]) for row in answer.result_rows] for answer in answers]
+
+    def close(self) -> None:
+        self._inserter.close()
+        self._client.close()
 
 
-def test_rows_whose_token_was_kept_without_them_are_inserted_again(tmp_path: Path) -> None:
-    tables = Tables(tmp_path / "store")
-    assert tables.insert(1, 2) == ([1, 2], [1, 2])
-    for log in tables.logs():
+@pytest.fixture(scope="module")
+def held(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[list[int]]]:
+    """What the tables of each name hold after an accident to their logs, a restart and the same inserts again."""
+    folder, settings = tmp_path_factory.mktemp("store"), StoreSettings(http_port=free_port())
+    with EmbeddedStore(folder, settings) as store:
+        tables = Tables(store)
+        for name in NAMES:
+            tables.create(name)
+            tables.insert(name, (1, 2, 3))
+        tables.merge("merged")
+        logs = {name: tables.logs(name) for name in NAMES}
+        tables.close()
+    for log in logs["killed"]:
         # What a kill between the engine's token and its rename leaves.
-        shutil.rmtree(tables.part(log, record=-1))
-
-    assert tables.insert(1, 2) == ([1, 2], [1, 2])
-
-
-def test_tokens_of_merged_parts_are_kept(tmp_path: Path) -> None:
-    tables = Tables(tmp_path / "store")
-    tables.insert(1, 2, 3, merge=True)
-    for log in tables.logs():
+        shutil.rmtree(part(log, record=-1))
+    for log in logs["merged"]:
         for record in range(3):
             # The engine lets merged parts lie for minutes; here they are gone.
-            shutil.rmtree(tables.part(log, record))
-
-    assert tables.insert(1, 2, 3) == ([1, 2, 3], [1, 2, 3])
-
-
-def test_a_token_that_a_full_disk_cut_short_costs_no_other_token(tmp_path: Path) -> None:
-    tables = Tables(tmp_path / "store")
-    tables.insert(1, 2, 3)
-    for log in tables.logs():
+            shutil.rmtree(part(log, record))
+    for log in logs["cut_short"]:
         first, second, third = log.read_text().splitlines()
         log.write_text(f"{first}\n{second[:20]}{second}\n{second}\n{third}\n1\t20260101_9")
+    with EmbeddedStore(folder, settings) as store:
+        tables = Tables(store)
+        for name in NAMES:
+            tables.insert(name, (1, 2, 3, 4))
+        found = {name: tables.held(name) for name in NAMES}
+        tables.close()
+    return found
 
-    assert tables.insert(1, 2, 3, 4) == ([1, 2, 3, 4], [1, 2, 3, 4])
+
+def part(log: Path, record: int) -> Path:
+    """The folder of the part that a record of a log names."""
+    return log.parent.parent / log.read_text().splitlines()[record].split("\t")[1]
+
+
+EVERY_ROW_ONCE = [[1, 2, 3, 4], [1, 2, 3, 4]]
+
+
+def test_rows_whose_token_was_kept_without_them_are_inserted_again(held: dict[str, list[list[int]]]) -> None:
+    assert held["killed"] == EVERY_ROW_ONCE
+
+
+def test_tokens_of_merged_parts_are_kept(held: dict[str, list[list[int]]]) -> None:
+    assert held["merged"] == EVERY_ROW_ONCE
+
+
+def test_a_token_that_a_full_disk_cut_short_costs_no_other_token(held: dict[str, list[list[int]]]) -> None:
+    assert held["cut_short"] == EVERY_ROW_ONCE
