@@ -13,6 +13,8 @@ import time
 from collections import deque
 from collections.abc import Sequence
 
+import pyarrow as pa
+
 from processors import native
 from processors.arena import Arena
 from processors.bounded_arena import ArenaFullError, BoundedArena
@@ -20,7 +22,7 @@ from processors.counting import ledger_rows
 from processors.decode import Decoded, decode
 from processors.insert import StoreInserter
 from processors.settings import BatchSettings
-from schemas.columns import BY_NAME
+from schemas.columns import BY_NAME, Table
 from schemas.errors import SluicewayError
 from schemas.log import DeadLetter, LogReader, OffsetRange, Record
 from schemas.settings import MIB
@@ -108,15 +110,19 @@ class BatchWriter:
             table = BY_NAME[name]
             for first in range(0, rows.num_rows, _BLOCK_ROWS):
                 started_s = time.monotonic()
-                self._block.reset()
                 part = rows.slice(first, _BLOCK_ROWS)
-                body = native.encode(part, table.columns, self._block)
+                body = self._encode(part, table)
                 self._decode_s.record(time.monotonic() - started_s, {"signal": self._signal.value})
                 token = f"{batch}:{name}:{first}" if first else f"{batch}:{name}"
                 self._store.native(name, table.names, body, part.num_rows, token)
         # Last, so that what the ledger says was stored is in its table.
         rows_of_ledger = ledger_rows(self._signal, log_id, records, frozen, decoded)
         self._store.rows("ledger", rows_of_ledger, f"{batch}:ledger")
+
+    def _encode(self, rows: pa.RecordBatch, table: Table) -> memoryview:
+        # One block at a time: the one before has been sent.
+        self._block.reset()
+        return native.encode(rows, table.columns, self._block)
 
     def _letters(self, records: Sequence[Record], decoded: Decoded) -> list[DeadLetter]:
         letters = []
