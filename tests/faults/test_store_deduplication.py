@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import pytest
 from clickhouse_connect.driver.client import Client
@@ -20,6 +22,11 @@ _TABLE = (
     "CREATE TABLE {name} (Day Date, X UInt64) ENGINE = MergeTree PARTITION BY Day ORDER BY X"
     " SETTINGS non_replicated_deduplication_window = 1000"
 )
+_SUM = (
+    "CREATE TABLE {name} (Day Date, Calls SimpleAggregateFunction(sum, UInt64), Total SimpleAggregateFunction(sum,"
+    " UInt64)) ENGINE = AggregatingMergeTree PARTITION BY Day ORDER BY Day"
+    " SETTINGS non_replicated_deduplication_window = 1000"
+)
 
 
 class Tables:
@@ -32,10 +39,22 @@ class Tables:
     def _connect(self, store: EmbeddedStore) -> Client:
         return connect(store.url, user=store.writer_user, password=store.writer_password)
 
-    def create(self, name: str) -> None:
-        for table in (name, f"{name}_rollup"):
-            self._client.command(_TABLE.format(name=table))
-        self._client.command(f"CREATE MATERIALIZED VIEW {name}_view TO {name}_rollup AS SELECT Day, X FROM {name}")
+    def create(self, name: str, *, summed: bool = False) -> None:
+        self._client.command(_TABLE.format(name=name))
+        self._client.command((_SUM if summed else _TABLE).format(name=f"{name}_rollup"))
+        select = "Day, count() AS Calls, sum(X) AS Total FROM {} GROUP BY Day" if summed else "Day, X FROM {}"
+        self._client.command(f"CREATE MATERIALIZED VIEW {name}_view TO {name}_rollup AS SELECT {select.format(name)}")
+
+    def insert_batch(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """All of them under one token."""
+        self._inserter.rows(name, rows, "token of the batch")
+
+    def held_batch(self, name: str) -> tuple[list[list[int]], list[list[int]]]:
+        """Day of the month, rows and their sum, of a table and of the sum behind it."""
+        ask = "SELECT toDayOfMonth(Day), {} FROM {} GROUP BY Day ORDER BY Day"
+        counted = self._client.query(ask.format("count(), sum(X)", name)).result_rows
+        rolled_up = self._client.query(ask.format("sum(Calls), sum(Total)", f"{name}_rollup")).result_rows
+        return [[int(n) for n in row] for row in counted], [[int(n) for n in row] for row in rolled_up]
 
     def insert(self, name: str, numbers: Iterable[int]) -> None:
         """Each number under its own token."""
@@ -99,6 +118,48 @@ def held(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[list[int]]]
 def part(log: Path, record: int) -> Path:
     """The folder of the part that a record of a log names."""
     return log.parent.parent / log.read_text().splitlines()[record].split("\t")[1]
+
+
+@pytest.fixture(scope="module")
+def completed(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> dict[frozenset[int], tuple[list[list[int]], list[list[int]]]]:
+    """An insert of two days into a table and a sum behind it makes four parts; each subset of them, completed.
+
+    For each subset: what table and sum hold after an insert of which only those parts were kept, and its repetition.
+    """
+    subsets = [frozenset(subset) for size in range(5) for subset in combinations(range(4), size)]
+    name = {subset: "batch" + "".join(str(part) for part in sorted(subset)) for subset in subsets}
+    rows = [{"Day": f"2026-01-0{1 + number % 2}", "X": number} for number in range(10)]
+    folder, settings = tmp_path_factory.mktemp("store"), StoreSettings(http_port=free_port())
+    with EmbeddedStore(folder, settings) as store:
+        tables = Tables(store)
+        kept: dict[frozenset[int], list[Path]] = {}
+        for subset in subsets:
+            tables.create(name[subset], summed=True)
+            tables.insert_batch(name[subset], rows)
+            logs = tables.logs(name[subset])
+            kept[subset] = [part(log, record) for log in logs for record in range(2)]
+        tables.close()
+    for subset, parts in kept.items():
+        for number in set(range(4)) - subset:
+            shutil.rmtree(parts[number])
+    with EmbeddedStore(folder, settings) as store:
+        tables = Tables(store)
+        found = {}
+        for subset in subsets:
+            tables.insert_batch(name[subset], rows)
+            found[subset] = tables.held_batch(name[subset])
+        tables.close()
+    return found
+
+
+def test_whatever_parts_of_a_batch_were_written_repeating_it_completes_them(
+    completed: dict[frozenset[int], tuple[list[list[int]], list[list[int]]]],
+) -> None:
+    days = [[1, 5, 20], [2, 5, 25]]
+    assert {subset: found for subset, found in completed.items() if found != (days, days)} == {}
+    assert len(completed) == 16
 
 
 EVERY_ROW_ONCE = [[1, 2, 3, 4], [1, 2, 3, 4]]
