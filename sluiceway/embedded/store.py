@@ -131,6 +131,9 @@ class EmbeddedStore:
             check_port(self._settings.host, self._settings.http_port, "http_port")
             if self._settings.native_port is not None:
                 check_port(self._settings.host, self._settings.native_port, "native_port")
+        except OSError as error:
+            self._lock.release()
+            raise _as_ours(error, self._folder) from error
         except BaseException:
             self._lock.release()
             raise
@@ -185,9 +188,14 @@ class EmbeddedStore:
                     self._watch()
                 except (OSError, SluicewayError) as error:
                     if not self._settled.is_set():
-                        self._failure = error
+                        self._failure = _as_ours(error, self._folder)
                         return
                     logger.warning("store: start failed: %s", error)
+                except Exception:
+                    # A defect of ours must not end supervision: without it nothing would be stored ever again.
+                    if not self._settled.is_set():
+                        raise
+                    logger.exception("store: supervision failed")
                 if self._stopping.is_set():
                     return
                 self._child.kill()
@@ -278,6 +286,12 @@ def backoff_s(attempt: int) -> float:
     """Delay before restart number `attempt` (from 0), seconds: exponential, bounded, half of it random."""
     full = min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2.0 ** min(attempt, 16))
     return full / 2 + random.random() * full / 2  # noqa: S311
+
+
+def _as_ours(error: OSError | SluicewayError, folder: StoreFolder) -> SluicewayError:
+    if isinstance(error, SluicewayError):
+        return error
+    return StoreUnavailableError(f"the store in {folder.root} cannot be started: {error}")
 
 
 def _describe(code: int | None) -> str:

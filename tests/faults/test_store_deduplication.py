@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -84,17 +85,38 @@ class Tables:
         self._client.close()
 
 
+SUBSETS = [frozenset(subset) for size in range(5) for subset in combinations(range(4), size)]
+BATCH = [{"Day": f"2026-01-0{1 + number % 2}", "X": number} for number in range(10)]
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What the tables hold after an accident, a restart, and the same inserts again.
+
+    Attributes:
+        numbers: by the name of the accident, in the table and behind it.
+        batch: by the subset of parts that was kept of the four that an insert of two days makes, days in the table and
+            behind it.
+    """
+
+    numbers: dict[str, list[list[int]]]
+    batch: dict[frozenset[int], tuple[list[list[int]], list[list[int]]]]
+
+
 @pytest.fixture(scope="module")
-def held(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[list[int]]]:
-    """What the tables of each name hold after an accident to their logs, a restart and the same inserts again."""
+def held(tmp_path_factory: pytest.TempPathFactory) -> Held:
     folder, settings = tmp_path_factory.mktemp("store"), StoreSettings(http_port=free_port())
+    name = {subset: "batch" + "".join(str(number) for number in sorted(subset)) for subset in SUBSETS}
     with EmbeddedStore(folder, settings) as store:
         tables = Tables(store)
-        for name in NAMES:
-            tables.create(name)
-            tables.insert(name, (1, 2, 3))
+        for accident in NAMES:
+            tables.create(accident)
+            tables.insert(accident, (1, 2, 3))
         tables.merge("merged")
-        logs = {name: tables.logs(name) for name in NAMES}
+        for subset in SUBSETS:
+            tables.create(name[subset], summed=True)
+            tables.insert_batch(name[subset], BATCH)
+        logs = {table: tables.logs(table) for table in (*NAMES, *name.values())}
         tables.close()
     for log in logs["killed"]:
         # What a kill between the engine's token and its rename leaves.
@@ -106,11 +128,20 @@ def held(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[list[int]]]
     for log in logs["cut_short"]:
         first, second, third = log.read_text().splitlines()
         log.write_text(f"{first}\n{second[:20]}{second}\n{second}\n{third}\n1\t20260101_9")
+    for subset in SUBSETS:
+        parts = [part(log, record) for log in logs[name[subset]] for record in range(2)]
+        for number in set(range(4)) - subset:
+            shutil.rmtree(parts[number])
     with EmbeddedStore(folder, settings) as store:
         tables = Tables(store)
-        for name in NAMES:
-            tables.insert(name, (1, 2, 3, 4))
-        found = {name: tables.held(name) for name in NAMES}
+        for accident in NAMES:
+            tables.insert(accident, (1, 2, 3, 4))
+        for subset in SUBSETS:
+            tables.insert_batch(name[subset], BATCH)
+        found = Held(
+            {accident: tables.held(accident) for accident in NAMES},
+            {subset: tables.held_batch(name[subset]) for subset in SUBSETS},
+        )
         tables.close()
     return found
 
@@ -120,58 +151,22 @@ def part(log: Path, record: int) -> Path:
     return log.parent.parent / log.read_text().splitlines()[record].split("\t")[1]
 
 
-@pytest.fixture(scope="module")
-def completed(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> dict[frozenset[int], tuple[list[list[int]], list[list[int]]]]:
-    """An insert of two days into a table and a sum behind it makes four parts; each subset of them, completed.
-
-    For each subset: what table and sum hold after an insert of which only those parts were kept, and its repetition.
-    """
-    subsets = [frozenset(subset) for size in range(5) for subset in combinations(range(4), size)]
-    name = {subset: "batch" + "".join(str(part) for part in sorted(subset)) for subset in subsets}
-    rows = [{"Day": f"2026-01-0{1 + number % 2}", "X": number} for number in range(10)]
-    folder, settings = tmp_path_factory.mktemp("store"), StoreSettings(http_port=free_port())
-    with EmbeddedStore(folder, settings) as store:
-        tables = Tables(store)
-        kept: dict[frozenset[int], list[Path]] = {}
-        for subset in subsets:
-            tables.create(name[subset], summed=True)
-            tables.insert_batch(name[subset], rows)
-            logs = tables.logs(name[subset])
-            kept[subset] = [part(log, record) for log in logs for record in range(2)]
-        tables.close()
-    for subset, parts in kept.items():
-        for number in set(range(4)) - subset:
-            shutil.rmtree(parts[number])
-    with EmbeddedStore(folder, settings) as store:
-        tables = Tables(store)
-        found = {}
-        for subset in subsets:
-            tables.insert_batch(name[subset], rows)
-            found[subset] = tables.held_batch(name[subset])
-        tables.close()
-    return found
-
-
-def test_whatever_parts_of_a_batch_were_written_repeating_it_completes_them(
-    completed: dict[frozenset[int], tuple[list[list[int]], list[list[int]]]],
-) -> None:
+def test_whatever_parts_of_a_batch_were_written_repeating_it_completes_them(held: Held) -> None:
     days = [[1, 5, 20], [2, 5, 25]]
-    assert {subset: found for subset, found in completed.items() if found != (days, days)} == {}
-    assert len(completed) == 16
+    assert {subset: found for subset, found in held.batch.items() if found != (days, days)} == {}
+    assert len(held.batch) == 16
 
 
 EVERY_ROW_ONCE = [[1, 2, 3, 4], [1, 2, 3, 4]]
 
 
-def test_rows_whose_token_was_kept_without_them_are_inserted_again(held: dict[str, list[list[int]]]) -> None:
-    assert held["killed"] == EVERY_ROW_ONCE
+def test_rows_whose_token_was_kept_without_them_are_inserted_again(held: Held) -> None:
+    assert held.numbers["killed"] == EVERY_ROW_ONCE
 
 
-def test_tokens_of_merged_parts_are_kept(held: dict[str, list[list[int]]]) -> None:
-    assert held["merged"] == EVERY_ROW_ONCE
+def test_tokens_of_merged_parts_are_kept(held: Held) -> None:
+    assert held.numbers["merged"] == EVERY_ROW_ONCE
 
 
-def test_a_token_that_a_full_disk_cut_short_costs_no_other_token(held: dict[str, list[list[int]]]) -> None:
-    assert held["cut_short"] == EVERY_ROW_ONCE
+def test_a_token_that_a_full_disk_cut_short_costs_no_other_token(held: Held) -> None:
+    assert held.numbers["cut_short"] == EVERY_ROW_ONCE
