@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections import deque
 from typing import Any
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from ingest.settings import IngestSettings
 
@@ -41,6 +42,7 @@ class _BoundedProtocol(HttpToolsProtocol):
         self._deadline: asyncio.TimerHandle | None = None
         self._fed = b""
         self._resuming = False
+        self._unanswered: deque[RequestResponseCycle] = deque()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -53,6 +55,10 @@ class _BoundedProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._disarm()
+        # uvicorn tells only the last of pipelined requests that its client has gone; the one being served would then
+        # write to a closed transport.
+        for cycle in self._unanswered:
+            cycle.disconnected = not cycle.response_complete
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -118,6 +124,9 @@ class _BoundedProtocol(HttpToolsProtocol):
         self._body_bytes = self._unread_bytes = 0
         self._framing_bytes = 0
         super().on_headers_complete()
+        while self._unanswered and self._unanswered[0].response_complete:
+            self._unanswered.popleft()
+        self._unanswered.append(self.cycle)
 
     def on_body(self, body: bytes) -> None:
         self._body_bytes += len(body)

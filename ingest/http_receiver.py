@@ -92,16 +92,10 @@ class HttpReceiver:
         app.router.redirect_slashes = False
         return app
 
-    def start(self) -> int:
-        """Bind and serve; returns the port.
-
-        Raises:
-            ConfigurationError: the address cannot be bound.
-        """
+    def server_config(self) -> uvicorn.Config:
+        """How uvicorn serves the application: within our bounds, and quietly."""
         settings = self._settings
-        listening = _bind(settings.http_host, settings.http_port)
-        port = int(listening.getsockname()[1])
-        config = uvicorn.Config(
+        return uvicorn.Config(
             self.app(),
             http=bounded_protocol(settings),
             ws="none",
@@ -114,7 +108,16 @@ class HttpReceiver:
             timeout_keep_alive=max(1, int(settings.idle_timeout_s)),
             timeout_graceful_shutdown=max(1, int(settings.drain_timeout_s)),
         )
-        self._server = _Server(config)
+
+    def start(self) -> int:
+        """Bind and serve; returns the port.
+
+        Raises:
+            ConfigurationError: the address cannot be bound.
+        """
+        listening = _bind(self._settings.http_host, self._settings.http_port)
+        port = int(listening.getsockname()[1])
+        self._server = _Server(self.server_config())
         self._thread = threading.Thread(
             target=self._server.run, kwargs={"sockets": [listening]}, name="ingest-http", daemon=True
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import struct
 import time
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from schemas.signals import Signal
+from tests.memory_log import MemoryLog
 from tests.receivers_under_test import PROTOBUF, Served, sample, serving
 
 HEAD = b"POST /v1/logs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-protobuf\r\n"
@@ -179,6 +181,21 @@ def test_a_connection_serves_many_requests_of_any_size(served: Served) -> None:
     large = body * (60_000 // len(body))
     framed = b"".join(HEAD + b"Content-Length: %d\r\n\r\n" % len(part) + part for part in (body, large, body, large))
     assert _codes(served.send_raw(framed + HEAD + CLOSE + b"Content-Length: 0\r\n\r\n")) == [200] * 5
+
+
+def test_a_client_that_leaves_before_its_pipelined_answers_breaks_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    log = MemoryLog()
+    with serving(log) as served:
+        log.gate.clear()
+        body = sample(Signal.LOGS)
+        request = HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body
+        with socket.create_connection(("127.0.0.1", served.receivers.http_port), timeout=20) as connection:
+            connection.sendall(request * 2)
+            assert log.entered.wait(20)
+        served.post(Signal.LOGS, b"{}", "application/json")
+        log.gate.set()
+        assert served.post(Signal.LOGS, body).status == 200
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR] == []
 
 
 UPGRADE = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAAAAIAAAAB\r\n"
