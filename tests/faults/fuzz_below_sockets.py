@@ -24,7 +24,7 @@ from schemas.settings import RetentionSettings
 from schemas.signals import Signal
 from tests.faults.fuzz_http import REQUESTS_EDITED, codes, stream
 from tests.faults.fuzz_inputs import Inputs
-from tests.faults.fuzz_oracle import PATIENCE_S, SETTINGS, Expected, KeptLog, judged, must_be_faultless
+from tests.faults.fuzz_oracle import IMPATIENT, PATIENCE_S, SETTINGS, Expected, KeptLog, judged, must_be_faultless
 from tests.otlp_requests import NOW_NS
 
 ROUND = 4000
@@ -120,7 +120,7 @@ def must_split_whole(signal: Signal, body: bytes) -> None:
 def http_protocol(rng: random.Random, inputs: int, folder: Path) -> int:
     """The HTTP protocol and application, fed edited byte streams in random pieces through a transport in memory."""
     below = BelowSockets(folder)
-    receiver = HttpReceiver(below.reception, below.admission, below.tally, SETTINGS)
+    receiver = HttpReceiver(below.reception, below.admission, below.tally, IMPATIENT)
     config = receiver.server_config()
     config.load()
     made = Inputs(rng)

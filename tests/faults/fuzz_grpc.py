@@ -18,6 +18,7 @@ from schemas.signals import NAMES, Signal
 from tests.faults.fuzz_http import to_the_end
 from tests.faults.fuzz_inputs import Inputs
 from tests.faults.fuzz_oracle import (
+    IMPATIENT,
     PATIENCE_S,
     SETTINGS,
     Expected,
@@ -163,7 +164,7 @@ def grpc_frames(rng: random.Random, inputs: int, folder: Path) -> int:
     made = Inputs(rng, max_bytes=800)
     sent = 0
     try:
-        with serving(log.writer, **SETTINGS.model_dump()) as served:
+        with serving(log.writer, **IMPATIENT.model_dump()) as served:
             while sent < inputs:
                 under_way: deque[tuple[float, socket.socket]] = deque()
                 for _ in range(min(ROUND * STREAM_CONNECTIONS, inputs - sent)):

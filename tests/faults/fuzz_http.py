@@ -12,7 +12,16 @@ from pathlib import Path
 from ingest.status import JSON, PROTOBUF
 from schemas.signals import NAMES, Signal
 from tests.faults.fuzz_inputs import Inputs
-from tests.faults.fuzz_oracle import PATIENCE_S, SETTINGS, Expected, KeptLog, answered, must_be_faultless, must_be_idle
+from tests.faults.fuzz_oracle import (
+    IMPATIENT,
+    PATIENCE_S,
+    SETTINGS,
+    Expected,
+    KeptLog,
+    answered,
+    must_be_faultless,
+    must_be_idle,
+)
 from tests.otlp_requests import mutate
 from tests.receivers_under_test import Served, serving
 
@@ -162,7 +171,7 @@ def http_streams(rng: random.Random, inputs: int, folder: Path) -> int:
     made = Inputs(rng)
     answers = 0
     try:
-        with serving(log.writer, **SETTINGS.model_dump()) as served:
+        with serving(log.writer, **IMPATIENT.model_dump()) as served:
             while answers < inputs:
                 under_way: deque[tuple[float, socket.socket]] = deque()
                 for _ in range(min(ROUND * CONNECTIONS, -(-(inputs - answers) // REQUESTS_EDITED))):
