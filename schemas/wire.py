@@ -37,6 +37,7 @@ __all__ = [
     "load_u64",
     "padded",
     "skip",
+    "skip_field",
     "store_u16",
     "store_u64",
     "varint",
@@ -188,6 +189,12 @@ def skip(buffer, p, end, wire_type):
     else:
         return BROKEN
     return p if p <= end else BROKEN
+
+
+@inlined
+def skip_field(buffer, p, end, tag):
+    """The position after the value of a field that is not read; BROKEN for field number 0."""
+    return skip(buffer, p, end, tag & np.uint64(7)) if tag > np.uint64(7) else BROKEN
 
 
 @inlined

@@ -18,8 +18,7 @@ MADE = {"build", "data", "dist", "node_modules"}
 LONGEST_LINES = 400
 # A longer file needs its reason here.
 LONGER: dict[str, str] = {
-    "processors/decode/points.py": "one pass over five kinds of points whose field tables only make sense side by side",
-    "processors/decode/text.py": "compiled as one unit; numba inlines and caches by file",
+    "tests/contract/test_exactly_once.py": "one protocol, cut at each of its steps",
     "tests/contract/test_log_contract.py": "the laws of one contract",
     "tests/contract/test_receivers.py": "what both receivers promise, told once",
 }

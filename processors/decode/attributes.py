@@ -7,8 +7,10 @@ from typing import NamedTuple
 import numpy as np
 
 from processors.arena import Arena
+from processors.decode.any_value import key_and_value
+from processors.decode.space import OVERFLOW
 from processors.decode.strings import Array, intern, intern_after, put_view, used
-from processors.decode.text import OVERFLOW, key_and_value, value_text
+from processors.decode.text import value_text
 from schemas.wire import compiled
 
 

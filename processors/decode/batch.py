@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from processors.arena import Arena
-from processors.decode import attributes, frame, strings, text
+from processors.decode import attributes, frame, space, strings
 from processors.decode.arrow import Columns, coded, numbers, of_group
 from processors.decode.strings import Array
 from schemas.log import Record
@@ -62,22 +62,22 @@ class Work:
         self.starts = self.stops - lengths
         used = int(self.stops[-1]) if len(records) else 0
         # The wire bytes and the text made from them share one array, so that a view needs no second buffer.
-        self.buffer = arena.empty(used + PADDING + sizes[text.SCRATCH_BYTES], np.uint8)
+        self.buffer = arena.empty(used + PADDING + sizes[space.SCRATCH_BYTES], np.uint8)
         memory = self.buffer.data
         for record, start, stop in zip(records, self.starts.tolist(), self.stops.tolist(), strict=True):
             memory[start:stop] = record.value
         self.buffer[used : used + PADDING] = 0
-        self.state = np.zeros(text.STATE_CELLS, np.int64)
-        self.state[text.SCRATCH] = used + PADDING
-        self.state[text.SCRATCH_END] = self.buffer.size
-        self.work = arena.empty(sizes[text.WORK_CELLS], np.int64)
-        self.keys = strings.interned(arena, sizes[text.KEYS], text.KEYS)
-        self.values = strings.interned(arena, sizes[text.VALUES], text.VALUES)
+        self.state = np.zeros(space.STATE_CELLS, np.int64)
+        self.state[space.SCRATCH] = used + PADDING
+        self.state[space.SCRATCH_END] = self.buffer.size
+        self.work = arena.empty(sizes[space.WORK_CELLS], np.int64)
+        self.keys = strings.interned(arena, sizes[space.KEYS], space.KEYS)
+        self.values = strings.interned(arena, sizes[space.VALUES], space.VALUES)
         self.resources, self.scopes = (
             frame.groups(arena, attributes.shared(arena, sizes[entries], entries), sizes[groups], groups)
-            for groups, entries in ((text.RESOURCES, text.RESOURCE_ENTRIES), (text.SCOPES, text.SCOPE_ENTRIES))
+            for groups, entries in ((space.RESOURCES, space.RESOURCE_ENTRIES), (space.SCOPES, space.SCOPE_ENTRIES))
         )
-        self.found = frame.items(arena, len(records), sizes[text.ITEMS])
+        self.found = frame.items(arena, len(records), sizes[space.ITEMS])
 
     def frame(self, faults: Array) -> None:
         """Find the items of the records without fault."""
@@ -98,22 +98,22 @@ class Work:
     @property
     def overflown(self) -> int:
         """The number of the array that was too small, 0 if none was."""
-        return int(self.state[text.OVERFLOW])
+        return int(self.state[space.OVERFLOW])
 
 
 def sizes_for(value_bytes: int) -> Sizes:
     """Room for ordinary telemetry of `value_bytes`; what needs more is scanned again with more."""
-    sizes = [1] * text.ARRAYS
+    sizes = [1] * space.ARRAYS
     groups, entries = value_bytes // 1024 + 1024, value_bytes // 24 + 1024
-    sizes[text.SCRATCH_BYTES] = value_bytes // 4 + 65536
-    sizes[text.WORK_CELLS] = 4096
-    sizes[text.KEYS] = sizes[text.VALUES] = 8192
-    sizes[text.RESOURCES] = sizes[text.SCOPES] = groups
-    sizes[text.RESOURCE_ENTRIES], sizes[text.SCOPE_ENTRIES] = 8 * groups, 4 * groups
-    sizes[text.ITEMS] = value_bytes // 64 + 1024
-    sizes[text.ENTRIES] = entries
-    sizes[text.EVENTS] = sizes[text.EVENT_ENTRIES] = entries // 4
-    sizes[text.LINKS] = sizes[text.LINK_ENTRIES] = entries // 16
+    sizes[space.SCRATCH_BYTES] = value_bytes // 4 + 65536
+    sizes[space.WORK_CELLS] = 4096
+    sizes[space.KEYS] = sizes[space.VALUES] = 8192
+    sizes[space.RESOURCES] = sizes[space.SCOPES] = groups
+    sizes[space.RESOURCE_ENTRIES], sizes[space.SCOPE_ENTRIES] = 8 * groups, 4 * groups
+    sizes[space.ITEMS] = value_bytes // 64 + 1024
+    sizes[space.ENTRIES] = entries
+    sizes[space.EVENTS] = sizes[space.EVENT_ENTRIES] = entries // 4
+    sizes[space.LINKS] = sizes[space.LINK_ENTRIES] = entries // 16
     return sizes
 
 

@@ -13,9 +13,9 @@ import numpy as np
 
 from processors.arena import Arena
 from processors.decode.attributes import Shared, append_shared
+from processors.decode.space import ITEMS, OVERFLOW
 from processors.decode.strings import Array, intern, used
-from processors.decode.text import ITEMS, OVERFLOW
-from schemas.wire import BROKEN, compiled, length, skip, varint
+from schemas.wire import BROKEN, compiled, length, skip_field, varint
 
 
 class Groups(NamedTuple):
@@ -69,7 +69,7 @@ def _resource(buffer, p, end, group, resources, keys, values, state, work):
             value, p = varint(buffer, p, end)
             resources.dropped[group] = np.int64(value & np.uint64(0xFFFFFFFF))
         else:
-            p = skip(buffer, p, end, tag & np.uint64(7)) if tag > np.uint64(7) else BROKEN
+            p = skip_field(buffer, p, end, tag)
     return p == end
 
 
@@ -98,7 +98,7 @@ def _scope(buffer, p, end, group, scopes, keys, values, state, work):
             value, p = varint(buffer, p, end)
             scopes.dropped[group] = np.int64(value & np.uint64(0xFFFFFFFF))
         else:
-            p = skip(buffer, p, end, tag & np.uint64(7)) if tag > np.uint64(7) else BROKEN
+            p = skip_field(buffer, p, end, tag)
     return p == end
 
 
@@ -153,7 +153,7 @@ def _scope_group(buffer, p, end, resource, scopes, found, keys, values, state, w
                 return at
             scopes.schema_url[group] = code
         else:
-            p = skip(buffer, p, end, tag & np.uint64(7)) if tag > np.uint64(7) else BROKEN
+            p = skip_field(buffer, p, end, tag)
         if p > end:
             return at
     _keep_unless_empty(scopes, group, found, items_before)
@@ -186,7 +186,7 @@ def _resource_group(buffer, p, end, resources, scopes, found, keys, values, stat
                 return at
             resources.schema_url[group] = code
         else:
-            p = skip(buffer, p, end, tag & np.uint64(7)) if tag > np.uint64(7) else BROKEN
+            p = skip_field(buffer, p, end, tag)
         if p > end:
             return at
     _keep_unless_empty(resources, group, found, items_before)
@@ -221,7 +221,7 @@ def frame(buffer, starts, stops, faults, resources, scopes, found, keys, values,
                         at = reached
                         p = BROKEN
             else:
-                p = skip(buffer, p, end, tag & np.uint64(7)) if tag > np.uint64(7) else BROKEN
+                p = skip_field(buffer, p, end, tag)
             if state[OVERFLOW] != 0:
                 return
             if p > end:

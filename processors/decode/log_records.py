@@ -9,10 +9,11 @@ import numpy as np
 
 from processors.arena import Arena
 from processors.decode.attributes import Attributes, append_entry, attributes
+from processors.decode.space import ENTRIES, ITEMS, OVERFLOW
 from processors.decode.spans import offsets, span_id, trace_id
 from processors.decode.strings import Array, intern, put_view, used
-from processors.decode.text import ENTRIES, ITEMS, OVERFLOW, value_text
-from schemas.wire import BROKEN, compiled, fixed32, fixed64, length, skip, store_u64, varint
+from processors.decode.text import value_text
+from schemas.wire import compiled, fixed32, fixed64, length, skip_field, store_u64, varint
 
 
 class LogRecords(NamedTuple):
@@ -113,7 +114,7 @@ def _log_record(buffer, p, end, row, into, keys, values, state, work):
             value, p = varint(buffer, p, end)
             into.dropped[row] = np.uint32(value & np.uint64(0xFFFFFFFF))
         else:
-            p = skip(buffer, p, end, tag & np.uint64(7)) if tag > np.uint64(7) else BROKEN
+            p = skip_field(buffer, p, end, tag)
         if p > end:
             return at
     return end

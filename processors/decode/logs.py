@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from processors.arena import Arena
-from processors.decode import log_records, text
+from processors.decode import log_records, space
 from processors.decode.arrow import coded, fixed, numbers, time_values
 from processors.decode.batch import Context, Decoded, Sizes, Work, faults_of, scan_all
 from processors.decode.strings import Array
@@ -24,7 +24,7 @@ def decode(records: Sequence[Record], arena: Arena) -> Decoded:
     state: list[log_records.LogRecords] = []
 
     def scan(work: Work, sizes: Sizes, faults: Array) -> None:
-        rows = log_records.log_records(arena, int(work.found.used[0]) + 2, sizes[text.ENTRIES])
+        rows = log_records.log_records(arena, int(work.found.used[0]) + 2, sizes[space.ENTRIES])
         state[:] = [rows]
         log_records.scan(work.buffer, work.found, faults, rows, work.keys, work.values, work.state, work.work)
 

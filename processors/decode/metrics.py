@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from processors.arena import Arena
-from processors.decode import points, text
+from processors.decode import metric_headers, points, space
 from processors.decode.arrow import coded, fixed, lists, numbers, time_values, times
 from processors.decode.batch import Context, Decoded, Sizes, Work, faults_of, scan_all
 from processors.decode.strings import Array
@@ -21,7 +21,7 @@ _TABLES: tuple[Table, ...] = (GAUGE, SUM, HISTOGRAM, EXPONENTIAL_HISTOGRAM, SUMM
 
 @dataclass(slots=True)
 class _Rows:
-    headers: points.Metrics
+    headers: metric_headers.Metrics
     of_kind: list[tuple[points.Points, points.Exemplars]]
 
 
@@ -33,10 +33,10 @@ def decode(records: Sequence[Record], arena: Arena) -> Decoded:
     state: list[_Rows] = []
 
     def scan(work: Work, sizes: Sizes, faults: Array) -> None:
-        headers = points.metrics(arena, len(records), sizes[text.METRICS] * (int(work.found.used[0]) + 1))
+        headers = metric_headers.metrics(arena, len(records), sizes[space.METRICS] * (int(work.found.used[0]) + 1))
         state[:] = [_Rows(headers, [])]
-        points.scan_metrics(work.buffer, work.found, faults, headers, work.values, work.state)
-        for kind in range(points.KINDS):
+        metric_headers.scan_metrics(work.buffer, work.found, faults, headers, work.values, work.state)
+        for kind in range(metric_headers.KINDS):
             if work.overflown:
                 return
             rows, exemplar_rows = _room(arena, headers, kind, sizes)
@@ -69,7 +69,9 @@ def decode(records: Sequence[Record], arena: Arena) -> Decoded:
     return decoded
 
 
-def _room(arena: Arena, headers: points.Metrics, kind: int, sizes: Sizes) -> tuple[points.Points, points.Exemplars]:
+def _room(
+    arena: Arena, headers: metric_headers.Metrics, kind: int, sizes: Sizes
+) -> tuple[points.Points, points.Exemplars]:
     count = int(headers.used[0])
     mine = headers.kind[:count] == kind
     value_bytes = int((headers.stop[:count] - headers.start[:count])[mine].sum())
@@ -78,13 +80,13 @@ def _room(arena: Arena, headers: points.Metrics, kind: int, sizes: Sizes) -> tup
         return sizes[number] * (value_bytes // bytes_each + 64)
 
     return (
-        points.points(arena, room(text.POINTS, 24), room(text.POINT_ENTRIES, 12), room(text.BUCKETS, 6)),
-        points.exemplars(arena, room(text.EXEMPLARS, 40), room(text.EXEMPLAR_ENTRIES, 40)),
+        points.points(arena, room(space.POINTS, 24), room(space.POINT_ENTRIES, 12), room(space.BUCKETS, 6)),
+        points.exemplars(arena, room(space.EXEMPLARS, 40), room(space.EXEMPLAR_ENTRIES, 40)),
     )
 
 
 def _common(
-    context: Context, work: Work, headers: points.Metrics, rows: points.Points, count: int
+    context: Context, work: Work, headers: metric_headers.Metrics, rows: points.Points, count: int
 ) -> dict[str, pa.Array]:
     record, metric = rows.record[:count], rows.metric[:count]
     columns = context.columns(work.found.scope[headers.item[metric]], record)
@@ -106,7 +108,7 @@ def _common(
 
 
 def _own(kind: int, rows: points.Points, count: int) -> dict[str, pa.Array]:
-    if kind in (points.GAUGE, points.SUM):
+    if kind in (metric_headers.GAUGE, metric_headers.SUM):
         return {
             "Value": numbers(rows.value[:count]),
             "ValueInt": numbers(rows.integer[:count]),
@@ -125,12 +127,12 @@ def _own(kind: int, rows: points.Points, count: int) -> dict[str, pa.Array]:
         "HasMin": numbers(((present & points.HAS_MIN) != 0).astype(np.uint8)),
         "HasMax": numbers(((present & points.HAS_MAX) != 0).astype(np.uint8)),
     }
-    if kind == points.HISTOGRAM:
+    if kind == metric_headers.HISTOGRAM:
         return columns | {
             "BucketCounts": lists(first, numbers(buckets)),
             "ExplicitBounds": lists(second, numbers(others.view(np.float64))),
         }
-    if kind == points.SUMMARY:
+    if kind == metric_headers.SUMMARY:
         return columns | {
             "ValueAtQuantiles.Quantile": lists(first, numbers(buckets.view(np.float64))),
             "ValueAtQuantiles.Value": lists(second, numbers(others.view(np.float64))),

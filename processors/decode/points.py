@@ -1,4 +1,4 @@
-"""Metrics and their data points: wire bytes to columns, one pass for the headers and one for each kind's points.
+"""Data points: wire bytes to columns, one pass for each kind.
 
 Source: opentelemetry-proto metrics/v1/metrics.proto. The kinds number their fields alike only in part, so a point's
 tags are looked up in a table per kind: FIELDS[kind][tag] names the meaning.
@@ -13,38 +13,15 @@ import numpy as np
 
 from processors.arena import Arena
 from processors.decode.attributes import Attributes, append_entry, attributes
+from processors.decode.metric_headers import EXPONENTIAL, GAUGE, HISTOGRAM, KINDS, SUM, SUMMARY
+from processors.decode.space import BUCKETS, EXEMPLAR_ENTRIES, EXEMPLARS, OVERFLOW, POINT_ENTRIES, POINTS
 from processors.decode.spans import offsets, span_id, trace_id
-from processors.decode.strings import Array, intern, used
-from processors.decode.text import BUCKETS, EXEMPLAR_ENTRIES, EXEMPLARS, METRICS, OVERFLOW, POINT_ENTRIES, POINTS
-from schemas.wire import BROKEN, compiled, double_of, fixed64, length, skip, store_u64, varint
+from processors.decode.strings import Array, used
+from schemas.wire import BROKEN, compiled, double_of, fixed64, length, skip_field, store_u64, varint
 
-GAUGE, SUM, HISTOGRAM, EXPONENTIAL, SUMMARY = 0, 1, 2, 3, 4
-KINDS = 5
-# Metric.data: field number -> kind + 1, 0 for all others.
-_DATA = np.zeros(16, np.int64)
-_DATA[[5, 7, 9, 10, 11]] = np.arange(1, 6)
-
-(
-    _START,
-    _TIME,
-    _DOUBLE,
-    _INT,
-    _ATTRIBUTE,
-    _FLAGS,
-    _EXEMPLAR,
-    _COUNT,
-    _SUM,
-    _BUCKETS,
-    _BOUNDS,
-    _MIN,
-    _MAX,
-    _SCALE,
-    _ZEROES,
-    _POSITIVE,
-    _NEGATIVE,
-    _THRESHOLD,
-    _QUANTILE,
-) = range(1, 20)
+# What a field of a point means.
+_START, _TIME, _DOUBLE, _INT, _ATTRIBUTE, _FLAGS, _EXEMPLAR, _COUNT, _SUM, _BUCKETS = range(1, 11)
+_BOUNDS, _MIN, _MAX, _SCALE, _ZEROES, _POSITIVE, _NEGATIVE, _THRESHOLD, _QUANTILE = range(11, 20)
 _NUMBER_FIELDS = {0x11: _START, 0x19: _TIME, 0x21: _DOUBLE, 0x31: _INT, 0x3A: _ATTRIBUTE, 0x40: _FLAGS, 0x2A: _EXEMPLAR}
 _FIELDS_OF_KIND = {
     GAUGE: _NUMBER_FIELDS,
@@ -87,25 +64,6 @@ _FIELDS = np.zeros((KINDS, 128), np.uint8)
 for _kind, _fields in _FIELDS_OF_KIND.items():
     for _tag, _meaning in _fields.items():
         _FIELDS[_kind, _tag] = _meaning
-
-
-class Metrics(NamedTuple):
-    """A row per metric with data: item, codes of its texts, kind, byte range of its data, temporality, monotonicity.
-
-    `first[r]` is the first row of record r.
-    """
-
-    item: Array
-    name: Array
-    description: Array
-    unit: Array
-    kind: Array
-    start: Array
-    stop: Array
-    temporality: Array
-    monotonic: Array
-    first: Array
-    used: Array
 
 
 class Exemplars(NamedTuple):
@@ -159,24 +117,6 @@ class Points(NamedTuple):
 HAS_SUM, HAS_MIN, HAS_MAX = 1, 2, 4
 
 
-def metrics(arena: Arena, records: int, capacity: int) -> Metrics:
-    """Room for `capacity` metrics of `records` records."""
-    i64, u32, u8 = (partial(arena.empty, dtype=kind) for kind in (np.int64, np.uint32, np.uint8))
-    return Metrics(
-        item=i64(capacity),
-        name=u32(capacity),
-        description=u32(capacity),
-        unit=u32(capacity),
-        kind=u8(capacity),
-        start=i64(capacity),
-        stop=i64(capacity),
-        temporality=arena.empty(capacity, np.int32),
-        monotonic=u8(capacity),
-        first=i64(records + 1),
-        used=used(METRICS),
-    )
-
-
 def exemplars(arena: Arena, capacity: int, entries: int) -> Exemplars:
     """Room for `capacity` exemplars with `entries` filtered attributes in all."""
     return Exemplars(
@@ -224,83 +164,6 @@ def points(arena: Arena, capacity: int, entries: int, buckets: int) -> Points:
 
 
 @compiled
-def _data(buffer, p, end, kind, metric, into):
-    # Temporality (2) and monotonicity (3) of a Sum or histogram; points (1) are the second pass's.
-    while p < end:
-        tag, p = varint(buffer, p, end)
-        if tag == np.uint64(0x10) and SUM <= kind <= EXPONENTIAL:
-            value, p = varint(buffer, p, end)
-            into.temporality[metric] = np.int32(value & np.uint64(0xFFFFFFFF))
-        elif tag == np.uint64(0x18) and kind == SUM:
-            value, p = varint(buffer, p, end)
-            into.monotonic[metric] = np.uint8(value != np.uint64(0))
-        else:
-            p = skip(buffer, p, end, tag & np.uint64(7)) if tag > np.uint64(7) else BROKEN
-    return p == end
-
-
-@compiled
-def _metric(buffer, p, end, item, into, values, state):
-    # The position where it stopped: `end` when the metric is whole, the start of the broken field otherwise.
-    name, description, unit = np.int64(0), np.int64(0), np.int64(0)
-    first = into.used[0]
-    while p < end:
-        at = p
-        tag, p = varint(buffer, p, end)
-        field = np.int64(tag >> np.uint64(3)) if tag < np.uint64(128) else np.int64(0)
-        if tag == np.uint64(0x0A) or tag == np.uint64(0x12) or tag == np.uint64(0x1A):
-            start, p = length(buffer, p, end)
-            code = intern(buffer, start, p - start, values, state) if p <= end else np.int64(-1)
-            if code < 0:
-                return at
-            if field == 1:
-                name = code
-            elif field == 2:
-                description = code
-            else:
-                unit = code
-        elif tag & np.uint64(7) == np.uint64(2) and _DATA[field] > 0:
-            start, p = length(buffer, p, end)
-            if p > end:
-                return at
-            # Data that comes in two parts, which protobuf merges and no sender writes, is read as two metrics.
-            row = into.used[0]
-            if row >= into.item.size:
-                state[OVERFLOW] = METRICS
-                return at
-            into.item[row], into.kind[row], into.start[row], into.stop[row] = item, _DATA[field] - 1, start, p
-            into.temporality[row], into.monotonic[row] = 0, 0
-            if not _data(buffer, start, p, _DATA[field] - 1, row, into):
-                return at
-            if start < p:
-                into.used[0] = row + 1
-        else:
-            p = skip(buffer, p, end, tag & np.uint64(7)) if tag > np.uint64(7) else BROKEN
-        if p > end:
-            return at
-    for row in range(first, into.used[0]):
-        into.name[row], into.description[row], into.unit[row] = name, description, unit
-    return end
-
-
-@compiled
-def scan_metrics(buffer, found, faults, into, values, state):
-    """Read the headers of all metrics of the frame."""
-    for record in range(faults.size):
-        into.first[record] = into.used[0]
-        if faults[record] >= 0:
-            continue
-        for item in range(found.first[record], found.first[record + 1]):
-            reached = _metric(buffer, found.start[item], found.stop[item], item, into, values, state)
-            if state[OVERFLOW] != 0:
-                return
-            if reached != found.stop[item]:
-                faults[record] = reached
-                break
-    into.first[faults.size] = into.used[0]
-
-
-@compiled
 def _append(into, value, state):
     at = into.used[0]
     if at >= into.values.size:
@@ -341,7 +204,7 @@ def _side(buffer, p, end, side, row, into, counts, state):
                 if start > p or not _append(counts, value, state):
                     return False
         else:
-            p = skip(buffer, p, end, tag & np.uint64(7)) if tag > np.uint64(7) else BROKEN
+            p = skip_field(buffer, p, end, tag)
     return p == end
 
 
@@ -361,7 +224,7 @@ def _quantile(buffer, p, end, into, state):
         elif tag == np.uint64(0x11):
             value, p = fixed64(buffer, p, end)
         else:
-            p = skip(buffer, p, end, tag & np.uint64(7)) if tag > np.uint64(7) else BROKEN
+            p = skip_field(buffer, p, end, tag)
     return p == end and _append(into.buckets, quantile, state) and _append(into.others, value, state)
 
 
@@ -399,7 +262,7 @@ def _exemplar(buffer, p, end, into, keys, state, work):
             if previous < 0:
                 return False
         else:
-            p = skip(buffer, p, end, tag & np.uint64(7)) if tag > np.uint64(7) else BROKEN
+            p = skip_field(buffer, p, end, tag)
     into.used[0] = row + 1
     into.first_attribute[row + 1] = into.attributes.used[0]
     return p == end
@@ -425,7 +288,7 @@ def _point(buffer, p, end, kind, row, into, exemplar_rows, keys, state, work):
         meaning = _FIELDS[kind, np.int64(tag)] if tag < np.uint64(128) else np.uint8(0)
         wire_type = tag & np.uint64(7)
         if meaning == 0:
-            p = skip(buffer, p, end, wire_type) if tag > np.uint64(7) else BROKEN
+            p = skip_field(buffer, p, end, tag)
         elif wire_type == np.uint64(1):
             value, p = fixed64(buffer, p, end)
             if meaning == _START:
@@ -502,7 +365,7 @@ def scan_points(buffer, faults, headers, kind, into, exemplar_rows, keys, state,
                 at = p
                 tag, p = varint(buffer, p, end)
                 if tag != np.uint64(0x0A):
-                    p = skip(buffer, p, end, tag & np.uint64(7)) if tag > np.uint64(7) else BROKEN
+                    p = skip_field(buffer, p, end, tag)
                 else:
                     start, p = length(buffer, p, end)
                     if p <= end:

@@ -9,9 +9,21 @@ import numpy as np
 
 from processors.arena import Arena
 from processors.decode.attributes import Attributes, append_entry, attributes
+from processors.decode.space import ENTRIES, EVENT_ENTRIES, EVENTS, ITEMS, LINK_ENTRIES, LINKS, OVERFLOW
 from processors.decode.strings import Array, intern, put_view, used
-from processors.decode.text import ENTRIES, EVENT_ENTRIES, EVENTS, ITEMS, LINK_ENTRIES, LINKS, OVERFLOW
-from schemas.wire import BROKEN, compiled, copy_16, fixed32, fixed64, inlined, length, load_u64, skip, store_u64, varint
+from schemas.wire import (
+    BROKEN,
+    compiled,
+    copy_16,
+    fixed32,
+    fixed64,
+    inlined,
+    length,
+    load_u64,
+    skip_field,
+    store_u64,
+    varint,
+)
 
 
 class Spans(NamedTuple):
@@ -175,7 +187,7 @@ def _event(buffer, p, end, into, keys, values, state, work):
             value, p = varint(buffer, p, end)
             into.dropped[row] = np.uint32(value & np.uint64(0xFFFFFFFF))
         else:
-            p = skip(buffer, p, end, tag & np.uint64(7)) if tag > np.uint64(7) else BROKEN
+            p = skip_field(buffer, p, end, tag)
     into.used[0] = row + 1
     into.first_attribute[row + 1] = into.attributes.used[0]
     return p == end
@@ -217,7 +229,7 @@ def _link(buffer, p, end, into, keys, state, work):
             value, p = fixed32(buffer, p, end)
             into.flags[row] = np.uint32(value)
         else:
-            p = skip(buffer, p, end, tag & np.uint64(7)) if tag > np.uint64(7) else BROKEN
+            p = skip_field(buffer, p, end, tag)
     into.used[0] = row + 1
     into.first_attribute[row + 1] = into.attributes.used[0]
     return p == end
@@ -235,7 +247,7 @@ def _status(buffer, p, end, into, row):
             value, p = varint(buffer, p, end)
             into.status[row] = np.uint8(value) if value < np.uint64(3) else np.uint8(3)
         else:
-            p = skip(buffer, p, end, tag & np.uint64(7)) if tag > np.uint64(7) else BROKEN
+            p = skip_field(buffer, p, end, tag)
     return p == end
 
 
@@ -306,7 +318,7 @@ def _span(buffer, p, end, row, into, event_rows, link_rows, keys, values, state,
             which = np.int64(tag >> np.uint64(4)) - 5
             into.dropped[which, row] = np.uint32(value & np.uint64(0xFFFFFFFF))
         else:
-            p = skip(buffer, p, end, tag & np.uint64(7)) if tag > np.uint64(7) else BROKEN
+            p = skip_field(buffer, p, end, tag)
         if p > end:
             return at
     return end

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from processors.arena import Arena
-from processors.decode.text import OVERFLOW
+from processors.decode.space import OVERFLOW
 from schemas.wire import compiled, folded_product, inlined, load_u32, load_u64
 
 Array = np.ndarray[Any, Any]

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from processors.arena import Arena
-from processors.decode import spans, text
+from processors.decode import space, spans
 from processors.decode.arrow import coded, fixed, lists, numbers, time_values, times
 from processors.decode.batch import Context, Decoded, Sizes, Work, faults_of, scan_all
 from processors.decode.strings import Array
@@ -28,10 +28,10 @@ def decode(records: Sequence[Record], arena: Arena) -> Decoded:
 
     def scan(work: Work, sizes: Sizes, faults: Array) -> None:
         count = int(work.found.used[0])
-        rows = spans.spans(arena, count + 2, sizes[text.ENTRIES])
+        rows = spans.spans(arena, count + 2, sizes[space.ENTRIES])
         event_rows, link_rows = (
-            spans.events(arena, sizes[text.EVENTS], sizes[text.EVENT_ENTRIES]),
-            spans.links(arena, sizes[text.LINKS], sizes[text.LINK_ENTRIES]),
+            spans.events(arena, sizes[space.EVENTS], sizes[space.EVENT_ENTRIES]),
+            spans.links(arena, sizes[space.LINKS], sizes[space.LINK_ENTRIES]),
         )
         state[:] = [(rows, event_rows, link_rows)]
         spans.scan(
