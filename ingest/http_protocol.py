@@ -43,6 +43,7 @@ class _BoundedProtocol(HttpToolsProtocol):
         self._fed = b""
         self._resuming = False
         self._unanswered: deque[RequestResponseCycle] = deque()
+        self._refusal: bytes | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -63,12 +64,12 @@ class _BoundedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         # A refused connection may still deliver what had arrived before it was closed.
-        if self.transport.is_closing():
+        if self.transport.is_closing() or self._refusal is not None:
             return
         self._framing_bytes += len(data)
         self._fed = data
         super().data_received(data)
-        if self.transport.is_closing():
+        if self.transport.is_closing() or self._refusal is not None:
             return
         if self._framing_bytes > _MAX_HEAD_BYTES + _FRAMING_BYTES_PER_BODY_BYTE * self._body_bytes:
             reason = f"head: at most {_MAX_HEAD_BYTES} bytes of headers, chunk framing and trailers".encode()
@@ -147,13 +148,29 @@ class _BoundedProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        if not self._in_head and not self.transport.is_closing():
+        if self.transport.is_closing():
+            return
+        if self._refusal is not None:
+            self._refuse_in_turn(self._refusal)
+        elif not self._in_head:
             self._close_after(self.bounds.body_timeout_s)
+
+    def send_400_response(self, msg: str) -> None:
+        self._answer_and_close(b"400 Bad Request", b"", msg.encode())
 
     def _answer_and_close(self, status: bytes, header: bytes, reason: bytes) -> None:
         head = b"HTTP/1.1 %b\r\n%bContent-Type: text/plain\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
-        self.transport.write(head % (status, header, len(reason)) + reason)
-        self.transport.close()
+        self._disarm()
+        self._refuse_in_turn(head % (status, header, len(reason)) + reason)
+
+    def _refuse_in_turn(self, refusal: bytes) -> None:
+        """Answer what cannot be read after the whole requests before it, whose clients would take it for their own."""
+        if any(not cycle.more_body and not cycle.response_complete for cycle in self._unanswered):
+            self._refusal = refusal
+            self.flow.pause_reading()
+        else:
+            self.transport.write(refusal)
+            self.transport.close()
 
     def _close_after(self, timeout_s: float) -> None:
         self._disarm()
