@@ -291,7 +291,7 @@ def test_a_log_that_is_away_pushes_back_and_recovers(transport: str, failure: Ex
 @pytest.mark.parametrize("transport", ["grpc", "http"])
 def test_a_log_that_hangs_pushes_back_and_what_did_not_begin_is_withdrawn(transport: str) -> None:
     log = MemoryLog()
-    with serving(log, append_timeout_s=0.2, coalesce_linger_ms=0) as served:
+    with serving(log, append_timeout_s=0.5, coalesce_linger_ms=0) as served:
         log.gate.clear()
         begun = _send(served, transport, Signal.LOGS, sample(Signal.LOGS, 1))
         queued = _send(served, transport, Signal.LOGS, sample(Signal.LOGS, 2))

@@ -22,7 +22,7 @@ SIGNALS = st.sampled_from(list(Signal))
 
 @pytest.fixture(scope="module")
 def served() -> Iterator[Served]:
-    with serving(header_timeout_s=0.5, body_timeout_s=0.5, idle_timeout_s=1.0) as running:
+    with serving() as running:
         yield running
 
 

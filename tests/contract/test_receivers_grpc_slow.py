@@ -13,7 +13,7 @@ from tests.receivers_under_test import CHANNEL, sample, serving
 
 
 def test_a_call_whose_body_does_not_come_is_cancelled_and_frees_its_thread() -> None:
-    with serving(grpc_threads=1, body_timeout_s=0.4) as served:
+    with serving(grpc_threads=1, body_timeout_s=1.5) as served:
         never = threading.Event()
 
         def silent() -> Iterator[bytes]:

@@ -156,8 +156,9 @@ async def _conversation(config: uvicorn.Config, state: ServerState, made: Inputs
     protocol: Any = config.http_protocol_class(config=config, server_state=state, app_state={})  # type: ignore[operator, call-arg, unused-ignore]
     transport = Transport(protocol)
     protocol.connection_made(transport)
-    data = stream(made, requests=REQUESTS_EDITED, edited=rng.random() < 0.8)
-    waits_for_server = rng.random() < 0.02
+    edited = rng.random() < 0.8
+    data = stream(made, requests=REQUESTS_EDITED, edited=edited)
+    waits_for_server = not edited or rng.random() < 0.02
     at = 0
     while at < len(data) and not transport.closing:
         await transport.readable()
@@ -173,7 +174,9 @@ async def _conversation(config: uvicorn.Config, state: ServerState, made: Inputs
         protocol.eof_received()
         transport.close()
         await transport.closed.wait()
-    return max(1, len(codes(bytes(transport.written))))
+    answers = len(codes(bytes(transport.written)))
+    assert edited or answers == REQUESTS_EDITED + 1, data.hex()
+    return max(1, answers)
 
 
 class Transport(asyncio.Transport):
