@@ -74,8 +74,8 @@ class _BoundedProtocol(HttpToolsProtocol):
         if self._framing_bytes > _MAX_HEAD_BYTES + _FRAMING_BYTES_PER_BODY_BYTE * self._body_bytes:
             reason = f"head: at most {_MAX_HEAD_BYTES} bytes of headers, chunk framing and trailers".encode()
             self._answer_and_close(b"431 Request Header Fields Too Large", b"", reason)
-        elif self._in_head and self._framing_bytes and self._deadline is None:
-            self._close_after(self.bounds.header_timeout_s)
+        else:
+            self._time_the_head()
 
     def _unsupported_upgrade_warning(self) -> None:
         """Serve a request that asks for an upgrade as if it had not, which RFC 9110, 7.8 lets a server do.
@@ -154,6 +154,17 @@ class _BoundedProtocol(HttpToolsProtocol):
             self._refuse_in_turn(self._refusal)
         elif not self._in_head:
             self._close_after(self.bounds.body_timeout_s)
+        else:
+            self._time_the_head()
+
+    def _time_the_head(self) -> None:
+        # While we serve the request before, it is we who do not read.
+        if self._in_head and self._framing_bytes and self._deadline is None and not self._serves():
+            self._close_after(self.bounds.header_timeout_s)
+
+    def _serves(self) -> bool:
+        """Whether a whole request waits for its answer."""
+        return any(not cycle.more_body and not cycle.response_complete for cycle in self._unanswered)
 
     def send_400_response(self, msg: str) -> None:
         self._answer_and_close(b"400 Bad Request", b"", msg.encode())
@@ -165,7 +176,7 @@ class _BoundedProtocol(HttpToolsProtocol):
 
     def _refuse_in_turn(self, refusal: bytes) -> None:
         """Answer what cannot be read after the whole requests before it, whose clients would take it for their own."""
-        if any(not cycle.more_body and not cycle.response_complete for cycle in self._unanswered):
+        if self._serves():
             self._refusal = refusal
             self.flow.pause_reading()
         else:

@@ -199,6 +199,22 @@ def test_what_is_no_http_is_refused_after_the_requests_before_it_are_answered() 
     assert sum(entry.value.count(body) for entry in log.entries) == 2
 
 
+def test_the_time_for_a_head_does_not_run_while_the_request_before_is_served() -> None:
+    log = MemoryLog()
+    body = sample(Signal.LOGS)
+    good = HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body
+    with serving(log, header_timeout_s=0.2) as served:
+        log.gate.clear()
+        with socket.create_connection(("127.0.0.1", served.receivers.http_port), timeout=20) as connection:
+            connection.sendall(good)
+            assert log.entered.wait(20)
+            connection.sendall(HEAD)
+            time.sleep(0.5)
+            log.gate.set()
+            answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert _codes(answer) == [200]
+
+
 def test_a_client_that_leaves_before_its_pipelined_answers_breaks_nothing(caplog: pytest.LogCaptureFixture) -> None:
     log = MemoryLog()
     with serving(log) as served:

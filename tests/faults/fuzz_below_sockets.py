@@ -120,43 +120,50 @@ def must_split_whole(signal: Signal, body: bytes) -> None:
 def http_protocol(rng: random.Random, inputs: int, folder: Path) -> int:
     """The HTTP protocol and application, fed edited byte streams in random pieces through a transport in memory."""
     below = BelowSockets(folder)
-    receiver = HttpReceiver(below.reception, below.admission, below.tally, IMPATIENT)
-    config = receiver.server_config()
-    config.load()
+    receivers = [
+        HttpReceiver(below.reception, below.admission, below.tally, bounds) for bounds in (SETTINGS, IMPATIENT)
+    ]
+    patient, impatient = (receiver.server_config() for receiver in receivers)
+    patient.load()
+    impatient.load()
     made = Inputs(rng)
     answers = 0
     try:
         while answers < inputs:
-            answers += asyncio.run(_conversations(config, made, inputs - answers))
+            answers += asyncio.run(_conversations(patient, impatient, made, inputs - answers))
             below.log.must_balance(below.tally)
     finally:
-        receiver.close()
+        for receiver in receivers:
+            receiver.close()
         below.close()
     return answers
 
 
-async def _conversations(config: uvicorn.Config, made: Inputs, inputs: int) -> int:
+async def _conversations(patient: uvicorn.Config, impatient: uvicorn.Config, made: Inputs, inputs: int) -> int:
     state = ServerState()
     answers = 0
     rounds = 0
     while answers < inputs and rounds < 20:
         rounds += 1
         conversations = min(CONVERSATIONS, -(-(inputs - answers) // REQUESTS_EDITED))
-        spoken = await asyncio.gather(*(_conversation(config, state, made) for _ in range(conversations)))
-        answers += sum(spoken)
+        edited = [made.rng.random() < 0.8 for _ in range(conversations)]
+        answers += sum(
+            await asyncio.gather(
+                *(_conversation(impatient if edits else patient, state, made, edited=edits) for edits in edited)
+            )
+        )
         until_idle = asyncio.gather(*state.tasks)
         await asyncio.wait_for(until_idle, PATIENCE_S)
         assert not state.connections
     return answers
 
 
-async def _conversation(config: uvicorn.Config, state: ServerState, made: Inputs) -> int:
-    """One connection; returns how many requests were answered, at least 1."""
+async def _conversation(config: uvicorn.Config, state: ServerState, made: Inputs, *, edited: bool) -> int:
+    """One connection; returns how many requests were answered, at least 1. Whole streams must be answered whole."""
     rng = made.rng
     protocol: Any = config.http_protocol_class(config=config, server_state=state, app_state={})  # type: ignore[operator, call-arg, unused-ignore]
     transport = Transport(protocol)
     protocol.connection_made(transport)
-    edited = rng.random() < 0.8
     data = stream(made, requests=REQUESTS_EDITED, edited=edited)
     waits_for_server = not edited or rng.random() < 0.02
     at = 0
