@@ -18,7 +18,7 @@ from google.protobuf.message import DecodeError
 
 from ingest.wire_schema import REQUESTS
 from processors.arena import Arena
-from processors.decode import Decoded, batch, decode, text
+from processors.decode import Decoded, batch, decode, json_text, space
 from schemas.columns import tables_of
 from schemas.log import Record
 from schemas.signals import Signal
@@ -127,8 +127,8 @@ def test_working_arrays_that_begin_too_small_grow_to_the_same_result(
             super().__setitem__(number, size)
 
     def smallest(_: int) -> list[int]:
-        sizes = Watched([1] * text.ARRAYS)
-        for number, least in ((text.WORK_CELLS, 4 * text.MAX_DEPTH), (text.KEYS, 2), (text.VALUES, 2)):
+        sizes = Watched([1] * space.ARRAYS)
+        for number, least in ((space.WORK_CELLS, 4 * json_text.MAX_DEPTH), (space.KEYS, 2), (space.VALUES, 2)):
             list.__setitem__(sizes, number, least)
         return sizes
 
@@ -136,7 +136,15 @@ def test_working_arrays_that_begin_too_small_grow_to_the_same_result(
     arena = GuardedArena(fill=0xAA)
     assert blocks(decode(signal, records, arena), arena) == expected
     assert set(expected) == {table.name for table in tables_of(signal)}
-    common = {text.SCRATCH_BYTES, text.WORK_CELLS, text.KEYS, text.VALUES, text.RESOURCES, text.SCOPES, text.ITEMS}
+    common = {
+        space.SCRATCH_BYTES,
+        space.WORK_CELLS,
+        space.KEYS,
+        space.VALUES,
+        space.RESOURCES,
+        space.SCOPES,
+        space.ITEMS,
+    }
     assert common <= set(grown)
 
 
