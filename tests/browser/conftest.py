@@ -24,7 +24,7 @@ from tests.conftest import free_port
 DEMO_S = 20
 # A chart for people needs minutes, as the rollups have a point a minute.
 DEMO_FOR_SCREENSHOTS_S = 300
-START_TIMEOUT_S = 180
+START_TIMEOUT_S = 600
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), "chromium")
 CHROMIUM_ARGUMENTS = [
     "--headless",
