@@ -54,8 +54,9 @@ check: $(STAMP) ## format, lint, types, imports, generated documents
 	@$(BIN)/python -m sluiceway.reference --check
 
 .PHONY: golden
-golden: $(STAMP) ## write the generated documents again
+golden: $(STAMP) ## write the generated documents and golden files again
 	@$(BIN)/python -m sluiceway.reference
+	@$(BIN)/pytest -q tests/unit/test_ddl.py --update-golden
 
 .PHONY: bench
 bench: $(STAMP) ## measure speed against peers; writes build/bench.json
