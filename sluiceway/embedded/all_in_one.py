@@ -183,6 +183,7 @@ def run(config: Config, *, on_ready: Callable[[AllInOne], None] | None = None) -
     Raises:
         ConfigurationError, StoreUnavailableError: it did not start.
     """
+    runtime.bound_arenas()
     stop = threading.Event()
 
     def on_signal(number: int, _frame: FrameType | None) -> None:

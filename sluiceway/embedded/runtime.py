@@ -9,9 +9,18 @@ import sys
 # glibc's malloc.h.
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
+_M_ARENA_MAX = -8
+# Each arena keeps pieces of the bodies that its threads freed: with one a thread, a minute of full load left 935 MB
+# resident instead of 545, and more every minute.
+_ARENAS = 2
 _KEPT_BYTES = 64 << 20
 _LARGEST_FROM_HEAP_BYTES = 32 << 20
 _GC_THRESHOLDS = (20_000, 50, 100)
+
+
+def bound_arenas() -> None:
+    """Call once, before the first thread is started: arenas that exist are not given up."""
+    _mallopt(_M_ARENA_MAX, _ARENAS)
 
 
 def tune() -> None:
@@ -24,8 +33,11 @@ def tune() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(*_GC_THRESHOLDS)
-    if sys.platform == "linux":
-        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-        if mallopt is not None:
-            mallopt(_M_MMAP_THRESHOLD, _LARGEST_FROM_HEAP_BYTES)
-            mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
+    _mallopt(_M_MMAP_THRESHOLD, _LARGEST_FROM_HEAP_BYTES)
+    _mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
+
+
+def _mallopt(parameter: int, value: int) -> None:
+    # Only glibc has these parameters; other allocators do without.
+    if sys.platform == "linux" and (mallopt := getattr(ctypes.CDLL(None), "mallopt", None)) is not None:
+        mallopt(parameter, value)
