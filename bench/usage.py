@@ -56,7 +56,7 @@ class Meter:
         self._first = {each: cpu_s(each) for each in self._tree()}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._sample, name="bench-meter", daemon=True)
-        self.resident_bytes: list[tuple[float, int]] = []
+        self.resident_bytes: list[tuple[float, dict[int, int]]] = []
         self._thread.start()
 
     def _tree(self) -> list[int]:
@@ -72,10 +72,10 @@ class Meter:
 
     def _sample(self) -> None:
         while not self._stop.wait(self._interval_s):
-            self.resident_bytes.append((time.monotonic(), sum(map(resident_bytes, self._tree()))))
+            self.resident_bytes.append((time.monotonic(), {each: resident_bytes(each) for each in self._tree()}))
 
     def close(self) -> int:
         """Stop sampling; the largest resident sum seen, bytes."""
         self._stop.set()
         self._thread.join()
-        return max((size for _, size in self.resident_bytes), default=0)
+        return max((sum(sizes.values()) for _, sizes in self.resident_bytes), default=0)
