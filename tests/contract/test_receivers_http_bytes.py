@@ -203,13 +203,13 @@ def test_the_time_for_a_head_does_not_run_while_the_request_before_is_served() -
     log = MemoryLog()
     body = sample(Signal.LOGS)
     good = HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body
-    with serving(log, header_timeout_s=0.2) as served:
+    with serving(log, header_timeout_s=1.0) as served:
         log.gate.clear()
         with socket.create_connection(("127.0.0.1", served.receivers.http_port), timeout=20) as connection:
             connection.sendall(good)
             assert log.entered.wait(20)
             connection.sendall(HEAD)
-            time.sleep(0.5)
+            time.sleep(1.5)
             log.gate.set()
             answer = b"".join(iter(lambda: connection.recv(65536), b""))
     assert _codes(answer) == [200]
