@@ -123,6 +123,7 @@ class AllInOne:
 
         def trim() -> None:
             while not self._stopping.wait(_TRIM_INTERVAL_S):
+                runtime.give_back()
                 try:
                     retention.trim()
                 except SluicewayError as error:
