@@ -25,7 +25,7 @@ _COMMON = (
 _PARTS = (
     "ttl_only_drop_parts = 1, min_bytes_for_wide_part = 1048576, min_rows_for_wide_part = 0, "
     "min_level_for_wide_part = 1, "
-    "merge_selector_base = 8, auto_statistics_types = ''"
+    "merge_selector_base = 15, auto_statistics_types = ''"
 )
 # What a table may keep past its retention before its parts go: parts are dropped whole.
 GRACE_DAYS = 1
