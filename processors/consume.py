@@ -19,7 +19,7 @@ from schemas.telemetry import counter
 _log = logging.getLogger(__name__)
 _FIRST_RETRY_S = 0.2
 _IDLE_WAIT_S = 0.5
-_POLL_S = 0.01
+_POLL_S = 0.05
 _MAX_RECORDS = 50_000
 
 
