@@ -41,11 +41,6 @@ def topic(signal: Signal) -> str:
     return NAMES[signal].topic
 
 
-def dead_letter_topic(source_topic: str) -> str:
-    """Where records that cannot be decoded or stored are kept."""
-    return f"{source_topic}.dlq"
-
-
 def signal_of(source_topic: str) -> Signal:
     """The signal of a topic or of its dead letters.
 

@@ -35,7 +35,6 @@ __all__ = [
     "length",
     "load_u32",
     "load_u64",
-    "padded",
     "skip",
     "skip_field",
     "store_u16",
@@ -211,8 +210,3 @@ def fixed32(buffer, p, end):
     if p + 4 > end:
         return np.uint64(0), BROKEN
     return load_u32(buffer, p), p + 4
-
-
-def padded(*parts: bytes) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """The parts joined, with the padding that the functions above need; the padding is no part of any message."""
-    return np.frombuffer(b"".join((*parts, bytes(PADDING))), dtype=np.uint8)

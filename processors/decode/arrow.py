@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from processors.decode.attributes import Attributes, Shared, sort_shared, sort_space, sort_views
+from processors.decode.attributes import Attributes, sort_shared, sort_space, sort_views
 from processors.decode.frame import Groups
 from processors.decode.strings import Array, Interned, texts
 
@@ -108,6 +108,3 @@ class Columns:
 def of_group(codes: Array, groups: Array) -> Array:
     """A group's value for each row, as UInt32 codes or numbers."""
     return codes.astype(np.uint32, copy=False)[groups]
-
-
-__all__ = ["Columns", "Shared", "coded", "fixed", "lists", "numbers", "of_group", "time_values", "times"]
