@@ -1,4 +1,9 @@
-"""A signal's consumer: a thread that reads records into batches and tries each until it is committed."""
+"""A signal's consumer: a thread that reads records into batches and tries each until it is committed.
+
+Every partition that the reader owns has a batch of its own, open until it is full or old. Under load one partition is
+read until its batch is full before the next one is looked at, so that parts stay large however many partitions there
+are; when all are caught up, each waits for its own age only.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +11,14 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
+from processors.batch import MAX_RECORDS, OpenBatch
 from processors.insert import StoreInserter
 from processors.settings import BatchSettings
 from processors.write import BatchWriter, FloodError
-from schemas.errors import FencedError, LogUnavailableError, SluicewayError
-from schemas.log import LogReader, Record
+from schemas.errors import FencedError, LogUnavailableError, PartitionLostError, SluicewayError
+from schemas.log import LogReader, OffsetRange, Record
 from schemas.signals import Signal
 from schemas.telemetry import counter
 
@@ -20,7 +26,6 @@ _log = logging.getLogger(__name__)
 _FIRST_RETRY_S = 0.2
 _IDLE_WAIT_S = 0.5
 _POLL_S = 0.05
-_MAX_RECORDS = 50_000
 
 
 class Consumer:
@@ -39,6 +44,7 @@ class Consumer:
         self._store = store
         self._settings = settings
         self._writer = BatchWriter(signal, reader, store, settings)
+        self._open: dict[int, OpenBatch] = {}
         self._stop = threading.Event()
         # While draining a batch is not kept open for more records, and reading nothing means that nothing is left.
         self._draining = threading.Event()
@@ -79,15 +85,21 @@ class Consumer:
             try:
                 # Asked before the log is read: what was appended between a look and the call to drain is not missed.
                 drained = self._draining.is_set()
-                for partition in self._reader.partitions():
-                    records = self._next_batch(partition)
-                    if records:
-                        drained = False
-                        self._writer.write(partition, records)
-                if drained:
+                partitions = self._reader.partitions()
+                self._forget_all_but(partitions)
+                moved = False
+                for partition in partitions:
+                    moved |= self._advance(partition)
+                if drained and not moved:
                     self._idle.set()
+                if not moved:
+                    self._wait()
                 self.failure = None
                 attempt = 0
+            except PartitionLostError as error:
+                # Its new owner finds the frozen range and goes on from there.
+                _log.info("%s: %s", self.signal, error)
+                self._open.clear()
             except (FloodError, FencedError) as error:
                 self.stopped_for = str(error)
                 _log.error("%s consumer stops: %s", self.signal, error)
@@ -105,6 +117,7 @@ class Consumer:
         self.failure = f"{type(error).__name__}: {error}"
         self._retries.add(1, {"signal": self.signal.value})
         self._store.close()
+        self._open.clear()
         least_s = getattr(error, "retry_after_s", _FIRST_RETRY_S)
         most_s = min(self._settings.retry_max_s, max(least_s, _FIRST_RETRY_S * 2 ** min(attempt, 16)))
         # Full jitter: many consumers that failed together must not return together.
@@ -114,58 +127,82 @@ class Consumer:
         )
         self._stop.wait(wait_s)
 
-    def _next_batch(self, partition: int) -> list[Record]:
+    def _advance(self, partition: int) -> bool:
+        """Write the partition's frozen batch, or read what there is and write its open batch if due.
+
+        Whether anything was read or written; the partition then deserves another look before the reader waits.
+        """
         progress = self._reader.progress(partition)
         if progress.frozen is not None:
-            return self._frozen(partition, progress.frozen.first, progress.frozen.last)
-        limit = self._settings
-        records: list[Record] = []
-        rows, size_bytes, first_at_s = 0, 0, 0.0
-        position = progress.next_offset
-        while not self._stop.is_set():
+            self._open.pop(partition, None)
+            self._writer.write(partition, self._frozen(partition, progress.frozen))
+            return True
+        batch = self._open.get(partition)
+        if batch is None:
+            batch = self._open[partition] = OpenBatch(progress.next_offset, self._settings)
+        found_any = False
+        while not batch.is_full and batch.left_s > 0 and not self._stop.is_set():
             # A tenth at a time: how many items a record has is known only once it is read.
-            found = self._reader.read(partition, position, max_records=_MAX_RECORDS, max_bytes=limit.max_bytes // 10)
-            if found:
-                first_at_s = first_at_s or time.monotonic()
-                position = found[-1].offset + 1
-            for record in found:
-                if rows >= limit.max_rows or size_bytes >= limit.max_bytes:
-                    break
-                records.append(record)
-                rows += record.items or 0
-                size_bytes += len(record.value)
-            if rows >= limit.max_rows or size_bytes >= limit.max_bytes or len(records) >= _MAX_RECORDS:
-                break
-            if records and time.monotonic() - first_at_s >= limit.max_age_s:
-                break
-            if not found:
-                if self._draining.is_set():
-                    break
-                left_s = limit.max_age_s - (time.monotonic() - first_at_s) if records else _IDLE_WAIT_S
-                self._reader.wait(max(left_s, 0.001))
-                # Under a trickle of small requests, one look every few milliseconds, not one for each request.
-                self._stop.wait(_POLL_S)
-                if not records:
-                    break
-        return records
-
-    def _frozen(self, partition: int, first: int, last: int) -> list[Record]:
-        records: list[Record] = []
-        while first <= last:
             found = self._reader.read(
-                partition, first, last=last, max_records=_MAX_RECORDS, max_bytes=self._settings.max_bytes
+                partition, batch.position, max_records=MAX_RECORDS, max_bytes=self._settings.max_bytes // 10
+            )
+            if not found:
+                break
+            found_any = True
+            batch.take(found)
+        due = batch.is_full or batch.left_s <= 0 or self._draining.is_set() or self._held_bytes > self._most_held_bytes
+        if not batch.records or not due or self._stop.is_set():
+            return found_any
+        # Forgotten before it is written: after a failure it is read again, frozen or not.
+        del self._open[partition]
+        self._writer.write(partition, batch.records)
+        return True
+
+    @property
+    def _held_bytes(self) -> int:
+        return sum(batch.size_bytes for batch in self._open.values())
+
+    @property
+    def _most_held_bytes(self) -> int:
+        # All open batches together, however many partitions there are.
+        return 2 * self._settings.max_bytes
+
+    def _forget_all_but(self, partitions: Collection[int]) -> None:
+        for partition in self._open.keys() - set(partitions):
+            del self._open[partition]
+
+    def _wait(self) -> None:
+        if self._draining.is_set():
+            self._stop.wait(_POLL_S)
+            return
+        left_s = min((batch.left_s for batch in self._open.values() if batch.records), default=_IDLE_WAIT_S)
+        self._reader.wait(max(left_s, 0.001))
+        # Under a trickle of small requests, one look every few milliseconds, not one for each request.
+        self._stop.wait(_POLL_S)
+
+    def _frozen(self, partition: int, frozen: OffsetRange) -> list[Record]:
+        records: list[Record] = []
+        first = frozen.first
+        while first <= frozen.last:
+            found = self._reader.read(
+                partition, first, last=frozen.last, max_records=MAX_RECORDS, max_bytes=self._settings.max_bytes
             )
             if not found:
                 break
             records += found
             first = found[-1].offset + 1
-        if not records or records[-1].offset != last:
-            raise LogUnavailableError(f"{self.signal}: the frozen records up to offset {last} are not all in the log")
+        if not records or records[-1].offset != frozen.last:
+            raise LogUnavailableError(
+                f"{self.signal}: the frozen records up to offset {frozen.last} are not all in the log"
+            )
         return records
 
 
 def consumers(
-    open_reader: Callable[[Signal], LogReader], open_store: Callable[[], StoreInserter], settings: BatchSettings
+    open_reader: Callable[[Signal], LogReader],
+    open_store: Callable[[], StoreInserter],
+    settings: BatchSettings,
+    signals: Collection[Signal] = tuple(Signal),
 ) -> list[Consumer]:
     """One consumer a signal, each with a reader, a client and memory of its own, so that one cannot hold up another."""
-    return [Consumer(signal, open_reader(signal), open_store(), settings) for signal in Signal]
+    return [Consumer(signal, open_reader(signal), open_store(), settings) for signal in signals]

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from processors.sqlite_log_link import PARTITION, open_link
 from schemas.log import DeadLetter, KeptDeadLetter, LogSnapshot, OffsetRange, Progress, Record, TopicCount
+from schemas.signals import NAMES
 from schemas.sqlite_log import (
     ADD_COUNTS,
     END_OFFSET,
@@ -69,7 +70,11 @@ class SqliteLogInspector:
         self._clock_ns = clock_ns
         self._link = open_link(path)
 
-    def snapshot(self) -> LogSnapshot:
+    def starts(self) -> Mapping[tuple[str, int], int]:
+        """See `LogInspector.starts`: appends are counted where they are made, so records that are gone count too."""
+        return {}
+
+    def snapshot(self, since: Mapping[tuple[str, int], int] | None = None) -> LogSnapshot:  # noqa: ARG002
         """See `LogInspector.snapshot`.
 
         Raises:
@@ -92,7 +97,9 @@ class SqliteLogInspector:
                     key = (topic, PARTITION, tenant)
                     in_flight[key], records[key], oldest_ns[key] = items, count, received_at_ns
             waiting = {(topic, tenant): letters for topic, tenant, letters in connection.execute(_WAITING_COUNTS)}
-        return LogSnapshot(counts, progress, in_flight, waiting, records, oldest_ns, log_id)
+        topics = {count.topic for count in counts} | {names.topic for names in NAMES.values()}
+        log_ids = dict.fromkeys(topics, log_id)
+        return LogSnapshot(counts, progress, in_flight, waiting, records, oldest_ns, log_ids)
 
     def size_bytes(self) -> int:
         """See `LogInspector.size_bytes`: the file and the write-ahead log beside it."""

@@ -11,6 +11,7 @@ SluicewayError
     ├── LogUnavailableError         the log cannot take or give records now (disk full, read-only, broker away)
     └── StoreUnavailableError       the store cannot take or give rows now
 FencedError                     this worker no longer owns the partition: stop, write nothing more
+└── PartitionLostError              only this partition: its consumer group gave it to another member
 """
 
 from __future__ import annotations
@@ -66,3 +67,7 @@ class StoreUnavailableError(RetryableError):
 
 class FencedError(SluicewayError):
     """Another worker owns this partition; nothing more may be written for it."""
+
+
+class PartitionLostError(FencedError):
+    """The consumer group moved this partition; the worker goes on with those that it still owns."""

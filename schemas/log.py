@@ -96,11 +96,15 @@ class LogWriter(Protocol):
     """The writing side. Implementations MUST be safe to call from several threads."""
 
     def append(self, entries: Sequence[Entry]) -> None:
-        """Append all entries or none; return when they are durable (SQLite fsync, Kafka acks=all). Blocks.
+        """Append all entries; return when they are durable (SQLite fsync, Kafka acks=all). Blocks.
+
+        Entries of one topic that land on one partition keep their order there, with nothing between them.
 
         Raises:
             LogUnavailableError: nothing of `entries` is acknowledged (disk full, read-only, over the size bound, away).
-            TooLargeError: an entry is over the log's record bound.
+                The embedded log then holds none of them; a log across a network may hold some, as after any answer
+                that was lost on its way.
+            TooLargeError: an entry is over the log's record bound; nothing was appended.
         """
 
     def max_record_bytes(self) -> int:
@@ -114,7 +118,8 @@ class LogReader(Protocol):
     """The reading side: one consumer group on one topic. Used by one thread."""
 
     def log_id(self) -> str:
-        """Identifies this log among all logs that a store ever saw: offsets of another log mean other records.
+        """Identifies the log of this reader's topic among all that a store ever saw: offsets of another one, a topic
+        that was deleted and made again included, mean other records.
 
         Raises:
             LogUnavailableError: the log cannot be read now.
@@ -129,16 +134,19 @@ class LogReader(Protocol):
     def read(
         self, partition: int, first: int, *, last: int | None = None, max_records: int, max_bytes: int
     ) -> list[Record]:
-        """Records from offset `first` (to `last` at most), in order, without waiting; [] when there is none.
+        """Records from offset `first` (to `last` at most), in order, without waiting; [] when none is at hand.
 
-        At least one record is returned when one exists, even if it is over `max_bytes`.
+        At least one record is returned when one is at hand, even if it is over `max_bytes`. What a log across a network
+        took a moment ago may come to hand a moment later: then `wait` returns. Where `last` is given, the record at
+        `last` exists, and records before it are waited for.
 
         Raises:
             LogUnavailableError: the log cannot be read now.
+            PartitionLostError: this reader does not own the partition.
         """
 
     def wait(self, timeout_s: float) -> None:
-        """Return when records may have arrived, or after `timeout_s`."""
+        """Return when records or partitions may have arrived, or after `timeout_s`."""
 
     def freeze(self, partition: int, last: int) -> OffsetRange:
         """Durably freeze [next_offset, last] as the batch under way.
@@ -176,7 +184,9 @@ class LogSnapshot:
         dead_letters: by (topic, tenant): dead letters that wait (not redriven, not discarded).
         in_flight_records: by (topic, partition, tenant): how many records those items are in.
         oldest_in_flight_ns: by (topic, partition, tenant): when the oldest of those records was received, Unix ns.
-        log_id: as `LogReader.log_id`.
+        log_ids: `LogReader.log_id` by topic.
+        counted_from: by (topic, partition): `counts` hold the records from this offset on; those without an entry are
+            counted from the first record ever.
     """
 
     counts: Sequence[TopicCount]
@@ -185,7 +195,8 @@ class LogSnapshot:
     dead_letters: Mapping[tuple[str, str], int]
     in_flight_records: Mapping[tuple[str, int, str], int] = field(default_factory=dict)
     oldest_in_flight_ns: Mapping[tuple[str, int, str], int] = field(default_factory=dict)
-    log_id: str = ""
+    log_ids: Mapping[str, str] = field(default_factory=dict)
+    counted_from: Mapping[tuple[str, int], int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,8 +211,15 @@ class KeptDeadLetter:
 class LogInspector(Protocol):
     """What operators' commands need; never on the hot path."""
 
-    def snapshot(self) -> LogSnapshot:
-        """One consistent view for the audit."""
+    def starts(self) -> Mapping[tuple[str, int], int]:
+        """The first offset still kept, by (topic, partition); empty where `snapshot` counts all appends ever."""
+
+    def snapshot(self, since: Mapping[tuple[str, int], int] | None = None) -> LogSnapshot:
+        """One consistent view for the audit.
+
+        `since` says from which offset on to count, by (topic, partition); a log that counts all appends ever ignores
+        it. It MUST NOT be below `starts`.
+        """
 
     def size_bytes(self) -> int:
         """Bytes that the log holds on disk."""

@@ -11,7 +11,7 @@ import datetime as dt
 import enum
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from schemas.columns import TABLES
 from schemas.ddl import retention_days
@@ -32,6 +32,7 @@ class LedgerSum:
     Attributes:
         committed: their batches lie before the `next_offset` of the snapshot that they go with.
         elsewhere: they are about another log, which this store was filled from before.
+        counted: their batches lie in the part of the log that the snapshot counts.
     """
 
     topic: str
@@ -45,6 +46,16 @@ class LedgerSum:
     sampled_out: int = 0
     dead_lettered: int = 0
     elsewhere: bool = False
+    counted: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Offsets:
+    """The batches of one partition in the ledger: first and last offset, and how many offsets all of them cover."""
+
+    first: int
+    last: int
+    covered: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +68,7 @@ class StoreReading:
         rows: rows of a base table by (table, tenant, event day in UTC).
         rollups: what a rollup counted by (rollup, tenant, event day in UTC).
         today: the store's own date in UTC.
+        offsets: what the batches of this log in the ledger cover, by (topic, partition).
     """
 
     ledger: Sequence[LedgerSum]
@@ -64,6 +76,7 @@ class StoreReading:
     rows: Mapping[tuple[str, str, dt.date], int]
     rollups: Mapping[tuple[str, str, dt.date], int]
     today: dt.date
+    offsets: Mapping[tuple[str, int], Offsets] = field(default_factory=dict)
 
 
 class Verdict(enum.StrEnum):
@@ -145,6 +158,7 @@ def audit(before: LogSnapshot, store: StoreReading, after: LogSnapshot, retentio
     lines = [
         *_ingest_lines(before),
         *_log_lines(before, store),
+        *_offset_lines(store),
         *_processor_lines(store),
         *_store_lines(store, settled, under_way, retention),
         *_rollup_lines(store, settled, under_way, retention),
@@ -196,13 +210,22 @@ def _log_lines(before: LogSnapshot, store: StoreReading) -> Iterable[Line]:
     appended, in_flight = _appended(before), _in_flight(before)
     received: dict[tuple[str, str], int] = defaultdict(int)
     for row in store.ledger:
-        if row.committed and not row.elsewhere:
+        if row.committed and row.counted and not row.elsewhere:
             received[row.topic, row.tenant] += row.received
     for topic, tenant in {**appended, **in_flight, **received}:
         key = topic, tenant
         was, got, flying = appended.get(key, 0), received.get(key, 0), in_flight.get(key, 0)
         account = f"{got} received + {flying} in flight"
         yield Line("log", tenant, signal_of(topic), topic, was, was, got + flying, account, flying)
+
+
+def _offset_lines(store: StoreReading) -> Iterable[Line]:
+    """A batch begins where the one before it ended: a gap is a batch that was lost, an overlap one stored twice."""
+    for (topic, partition), offsets in store.offsets.items():
+        span = offsets.last - offsets.first + 1
+        place = f"{topic}/{partition} offsets"
+        account = f"offsets {offsets.first} to {offsets.last}, each in one batch"
+        yield Line("log", "", signal_of(topic), place, span, span, offsets.covered, account)
 
 
 def _processor_lines(store: StoreReading) -> Iterable[Line]:

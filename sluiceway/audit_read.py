@@ -4,23 +4,32 @@ from __future__ import annotations
 
 import datetime as dt
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from clickhouse_connect.driver.client import Client
 
 from schemas.log import LogInspector, LogSnapshot
 from schemas.settings import RetentionSettings
-from sluiceway.audit import BASE_TABLES, ROLLUPS, LedgerSum, Report, StoreReading, Verdict, audit
+from sluiceway.audit import BASE_TABLES, ROLLUPS, LedgerSum, Offsets, Report, StoreReading, Verdict, audit
 
 # A batch is under way for a fraction of a second; between two looks for a still moment this much passes.
 _PAUSE_S = 0.05
 
 _LEDGER = """
-SELECT Topic, Partition, TenantId, TableName, Day, LogId != {{log:String}} AS Elsewhere,
-    Elsewhere OR FirstOffset < {next_offset} AS Committed, max(FirstOffset),
+SELECT Topic, Partition, TenantId, TableName, Day, LogId != {log_id} AS Elsewhere,
+    Elsewhere OR FirstOffset < {next_offset} AS Committed, FirstOffset >= {counted_from} AS Counted, max(FirstOffset),
     sum(Received), sum(Stored), sum(Rejected), sum(SampledOut), sum(DeadLettered)
-FROM ledger GROUP BY Topic, Partition, TenantId, TableName, Day, Elsewhere, Committed"""
+FROM ledger GROUP BY Topic, Partition, TenantId, TableName, Day, Elsewhere, Committed, Counted"""
+# A batch has several rows; a batch that was written twice under two ranges would cover its offsets twice.
+_OFFSETS = """
+SELECT Topic, Partition, min(FirstOffset), max(LastOffset), sum(LastOffset - FirstOffset + 1)
+FROM (SELECT DISTINCT Topic, Partition, FirstOffset, LastOffset FROM ledger WHERE LogId = {log_id})
+GROUP BY Topic, Partition"""
+_FIRST_BATCH = """
+SELECT Topic, Partition, min(FirstOffset) FROM ledger WHERE LogId = {log_id} AND FirstOffset >= {start}
+GROUP BY Topic, Partition"""
+_LOG_ID = "transform(Topic, {topics:Array(String)}, {log_ids:Array(String)}, '')"
 
 _COUNTS = ("received", "stored", "rejected", "sampled_out", "dead_lettered")
 
@@ -42,12 +51,13 @@ def read_until_still(
     """
     deadline = clock() + timeout_s
     while True:
-        before = log.snapshot()
+        since = _whole_batches(log, store)
+        before = log.snapshot(since)
         while any(progress.frozen for progress in before.progress.values()) and clock() < deadline:
             pause(_PAUSE_S)
-            before = log.snapshot()
+            before = log.snapshot(since)
         reading = read_store(store, before)
-        report = audit(before, reading, log.snapshot(), retention)
+        report = audit(before, reading, log.snapshot(since), retention)
         if report.verdict is not Verdict.MOVING or clock() >= deadline:
             return report
         pause(_PAUSE_S)
@@ -66,22 +76,61 @@ def read_store(client: Client, before: LogSnapshot) -> StoreReading:
         rollups |= {(rollup, tenant, day): count for tenant, day, count in _rows(client, sql)}
     # Read last: a day that began to expire meanwhile is then left out of the comparison.
     today = _rows(client, "SELECT toDate(now(), 'UTC')")[0][0]
-    return StoreReading(ledger, newest, rows, rollups, today)
+    return StoreReading(ledger, newest, rows, rollups, today, _read_offsets(client, before))
+
+
+def _whole_batches(log: LogInspector, client: Client) -> dict[tuple[str, int], int]:
+    """Where counting begins in a log that lost its first records to retention: at a batch, as the ledger does."""
+    starts = log.starts()
+    if not starts:
+        return {}
+    start, parameters = _by_partition("s", starts)
+    log_id, more = _log_id(log.snapshot(starts))
+    sql = _FIRST_BATCH.format(log_id=log_id, start=start)
+    batches = {(topic, partition): first for topic, partition, first in _rows(client, sql, parameters | more)}
+    # Nothing of it is stored yet: all that is kept counts.
+    return {key: batches.get(key, start) for key, start in starts.items()}
+
+
+def _log_id(snapshot: LogSnapshot) -> tuple[str, dict[str, Any]]:
+    topics = list(snapshot.log_ids)
+    return _LOG_ID, {"topics": topics, "log_ids": [snapshot.log_ids[topic] for topic in topics]}
+
+
+def _by_partition(prefix: str, offsets: Mapping[tuple[str, int], int]) -> tuple[str, dict[str, Any]]:
+    """An expression over Topic and Partition, 0 for those that `offsets` does not name, and its parameters."""
+    parameters: dict[str, Any] = {}
+    cases = []
+    for n, ((topic, partition), offset) in enumerate(offsets.items()):
+        cases += [
+            f"Topic = {{{prefix}t{n}:String}} AND Partition = {{{prefix}p{n}:UInt32}}",
+            f"{{{prefix}o{n}:UInt64}}",
+        ]
+        parameters |= {f"{prefix}t{n}": topic, f"{prefix}p{n}": partition, f"{prefix}o{n}": offset}
+    return (f"multiIf({', '.join(cases)}, 0)" if cases else "0"), parameters
+
+
+def _read_offsets(client: Client, before: LogSnapshot) -> dict[tuple[str, int], Offsets]:
+    log_id, parameters = _log_id(before)
+    rows = _rows(client, _OFFSETS.format(log_id=log_id), parameters)
+    return {(topic, partition): Offsets(first, last, covered) for topic, partition, first, last, covered in rows}
 
 
 def _read_ledger(client: Client, before: LogSnapshot) -> tuple[list[LedgerSum], dict[tuple[str, int], int]]:
-    parameters: dict[str, Any] = {"log": before.log_id}
-    cases = []
-    for n, ((topic, partition), progress) in enumerate(before.progress.items()):
-        cases += [f"Topic = {{t{n}:String}} AND Partition = {{p{n}:UInt32}}", f"{{n{n}:UInt64}}"]
-        parameters |= {f"t{n}": topic, f"p{n}": partition, f"n{n}": progress.next_offset}
-    next_offset = f"multiIf({', '.join(cases)}, 0)" if cases else "0"
+    log_id, parameters = _log_id(before)
+    next_offset, of_progress = _by_partition("n", {key: each.next_offset for key, each in before.progress.items()})
+    counted_from, of_counts = _by_partition("c", before.counted_from)
+    sql = _LEDGER.format(log_id=log_id, next_offset=next_offset, counted_from=counted_from)
     sums: list[LedgerSum] = []
     newest: dict[tuple[str, int], int] = {}
-    for row in _rows(client, _LEDGER.format(next_offset=next_offset), parameters):
-        topic, partition, tenant, table, day, elsewhere, committed, first, *counts = row
-        of_counts = dict(zip(_COUNTS, counts, strict=True))
-        sums.append(LedgerSum(topic, tenant, table, day, bool(committed), elsewhere=bool(elsewhere), **of_counts))
+    for row in _rows(client, sql, parameters | of_progress | of_counts):
+        topic, partition, tenant, table, day, elsewhere, committed, counted, first, *counts = row
+        named = dict(zip(_COUNTS, counts, strict=True))
+        sums.append(
+            LedgerSum(
+                topic, tenant, table, day, bool(committed), elsewhere=bool(elsewhere), counted=bool(counted), **named
+            )
+        )
         if not elsewhere:
             newest[topic, partition] = max(first, newest.get((topic, partition), -1))
     return sums, newest

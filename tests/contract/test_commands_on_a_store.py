@@ -215,6 +215,7 @@ def test_the_audit_balances_what_was_stored_and_what_is_in_flight(
     assert {key: line["actual"] for key, line in lines.items()} == {
         ("ingest", TOPIC): 12,
         ("log", TOPIC): 12,
+        ("log", f"{TOPIC}/0 offsets"): 1,
         ("processors", TOPIC): 5,
         ("store", "otel_logs"): 5,
         ("rollups", "logs_1m of otel_logs"): 5,
@@ -274,6 +275,23 @@ def test_a_batch_that_is_missing_from_the_ledger_is_an_imbalance(
 
     assert run("audit", "--json") == 1
     assert audit_lines(capsys)["log", TOPIC]["difference"] == -5
+
+
+@pytest.mark.parametrize(
+    ("second", "difference"),
+    [((2, 2), -1), ((0, 1), 1)],
+    ids=["a batch between two others is missing", "one record is in two batches"],
+)
+def test_every_offset_is_in_one_batch(
+    second: tuple[int, int], difference: int, installation: Installation,
+    log: tuple[SqliteLogWriter, SqliteLogReader], capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    _, reader = log
+    installation.book(reader.log_id(), 0, 0, stored=5)
+    installation.book(reader.log_id(), *second, stored=5)
+
+    assert run("audit", "--json", "--timeout", "0") == 1
+    assert audit_lines(capsys)["log", f"{TOPIC}/0 offsets"]["difference"] == difference
 
 
 def test_what_another_log_filled_the_store_with_counts_as_stored_and_not_as_received(

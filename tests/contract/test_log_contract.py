@@ -420,7 +420,7 @@ def test_waiting_ends_without_news(log: LogUnderTest) -> None:
 def test_a_log_keeps_its_identity_over_reopening(log: LogUnderTest) -> None:
     log.writer()
     identity = log.reader().log_id()
-    assert log.inspector().snapshot().log_id == identity
+    assert log.inspector().snapshot().log_ids[SPANS] == identity
     log.close()
     log.writer()
     assert log.reader(LOG_RECORDS).log_id() == identity
