@@ -23,7 +23,7 @@ class ViewerSettings(Section):
         "web page cannot read telemetry by pointing its own name at loopback.",
     )
     pool_size: int = Field(
-        3, ge=1, le=32, description="Queries that the viewer runs on the store at once. Further ones wait their turn."
+        3, ge=1, le=8, description="Queries that the viewer runs on the store at once. Further ones wait their turn."
     )
     query_timeout_s: int = Field(
         10, ge=1, le=300, description="Bound on one of the viewer's queries, seconds. The store stops it then."

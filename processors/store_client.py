@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import clickhouse_connect
@@ -66,16 +67,21 @@ def connect(
     *,
     user: str = "default",
     password: str = "",
-    database: str = "otel",
+    database: str | None = "otel",
     connect_timeout_s: int = 5,
     answer_timeout_s: int = 120,
+    ca_file: Path | None = None,
+    read_only: bool = False,
 ) -> Client:
     """Open a client; it asks the store for version and settings once, here, and may then be shared by threads.
 
     Args:
         url: `http://host:port` or `https://host:port`.
+        database: where unqualified names are looked up; None for the user's own, which always exists.
         connect_timeout_s: how long a connection may take, seconds.
         answer_timeout_s: how long the store may be silent within a request, seconds.
+        ca_file: certificates (PEM) that an https server's must come from; None means the system's.
+        read_only: ask the store to refuse every write and every change of what it allows, whoever the user is.
 
     Raises:
         StoreUnavailableError: nothing answers, or it refuses us for now.
@@ -92,6 +98,10 @@ def connect(
             username=user,
             password=password,
             database=database,
+            # 2 and not 1: a query may still set its own bounds.
+            settings={"readonly": 2} if read_only else None,
+            ca_cert=str(ca_file) if ca_file else None,
+            tz_mode="aware",
             # A session would serialise our threads' inserts.
             autogenerate_session_id=False,
             connect_timeout=connect_timeout_s,

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 MIB = 1024 * 1024
 GIB = 1024 * MIB
+
+_BASE_URL = re.compile(r"https?://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:(?P<port>[0-9]{1,5}))?/?")
 
 
 class Section(BaseModel):
@@ -39,6 +43,36 @@ class LogSettings(Section):
 class StoreSettings(Section):
     """The ClickHouse server, embedded or named by the operator."""
 
+    url: str | None = Field(
+        None,
+        description="A ClickHouse server of yours, `http://host:port` or `https://host:port` (ports 8123 and 8443 may "
+        "be left out); none starts the embedded store.",
+    )
+    user: str | None = Field(
+        None, min_length=1, description="With `url`: the user that the pipeline writes as; none means `default`."
+    )
+    password_file: Path | None = Field(
+        None,
+        description="With `url`: the file that holds the password of `user`; none means no password. Read at every "
+        "connect, so that a password can be changed without a restart.",
+    )
+    reader_user: str | None = Field(
+        None,
+        min_length=1,
+        description="With `url`: the user of viewer, `query` and `audit`; none means `user`. Whoever it is, these "
+        "connections ask for `readonly`.",
+    )
+    reader_password_file: Path | None = Field(
+        None, description="With `reader_user`: the file that holds its password; none means no password."
+    )
+    ca_file: Path | None = Field(
+        None,
+        description="With an https `url`: certificates (PEM) of those who may vouch for the server; none means the "
+        "system's.",
+    )
+    compression: Literal["lz4", "none"] | None = Field(
+        None, description="Compression of inserts on their way; none means lz4 with `url`, no compression without."
+    )
     database: str = Field("otel", pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", description="Database of all our tables.")
     binary: Path | None = Field(
         None,
@@ -63,6 +97,40 @@ class StoreSettings(Section):
     stop_timeout_s: float = Field(
         15, gt=0, description="How long an orderly stop may take before the child is killed, seconds."
     )
+
+    @field_validator("url")
+    @classmethod
+    def _is_base_url(cls, url: str | None) -> str | None:
+        if url is None:
+            return None
+        if "@" in url:
+            raise ValueError("must hold no credentials: name them in store.user and store.password_file")
+        parts = _BASE_URL.fullmatch(url)
+        if parts is None or not 0 < int(parts["port"] or 1) < 65536:
+            raise ValueError("must be http://host:port or https://host:port")
+        return url.rstrip("/")
+
+    @model_validator(mode="after")
+    def _is_embedded_or_remote(self) -> Self:
+        given = self.model_fields_set
+        if self.url is None:
+            for name in ("user", "password_file", "reader_user", "reader_password_file", "ca_file"):
+                if getattr(self, name) is not None:
+                    raise ValueError(
+                        f"{name} needs store.url: the embedded store has users of its own; got {name} alone"
+                    )
+            return self
+        for name in ("binary", "host", "http_port", "native_port"):
+            if name in given and getattr(self, name) is not None:
+                raise ValueError(
+                    f"{name} is of the embedded store, which store.url replaces; got {name} {getattr(self, name)} and "
+                    f"url {self.url}"
+                )
+        if self.reader_password_file is not None and self.reader_user is None:
+            raise ValueError(f"reader_password_file needs reader_user; got {self.reader_password_file} alone")
+        if self.ca_file is not None and not self.url.startswith("https:"):
+            raise ValueError(f"ca_file needs an https url; got ca_file {self.ca_file} and url {self.url}")
+        return self
 
 
 class RetentionSettings(Section):

@@ -260,11 +260,16 @@ def _refusal(detail: ErrorDetails, sources: Mapping[str, str], file: Path | None
         received = "" if detail["type"] == "value_error" else f"; got {detail['input']!r:.100} from {file}"
         return f"{'.'.join(names)}: {_sentence(detail['msg'])}{received}"
     source = sources[setting.dotted]
-    received = "a secret" if "Secret" in str(setting.field.annotation) else f"{detail['input']!r:.100}"
+    received = "a secret" if "Secret" in str(setting.field.annotation) else _without_login(f"{detail['input']!r:.100}")
     return (
         f"{setting.dotted} ({setting.env}): {_sentence(detail['msg'])}; got {received} "
         f"from {file if source == 'file' else source}"
     )
+
+
+def _without_login(value: str) -> str:
+    """A URL that is refused for the password in it must not carry it into a log."""
+    return re.sub(r"//[^/]*@", "//***@", value)
 
 
 def _sentence(rule: str) -> str:

@@ -76,8 +76,10 @@ def python() -> Finding:
 
 
 def packages(config: Config) -> Iterator[Finding]:
-    """The engine in its pinned version (or the binary named instead), and what the hot path is compiled with."""
-    if config.store.binary:
+    """The engine in its pinned version (or what replaces it), and what the hot path is compiled with."""
+    if config.store.url:
+        yield Finding(Status.OK, "engine", "none needed: store.url names a server")
+    elif config.store.binary:
         binary = shutil.which(str(config.store.binary))
         if binary is None:
             advice = "correct store.binary, or unset it to use the server in the chdb-core wheel"
@@ -115,7 +117,7 @@ def _version(name: str) -> str | None:
 def memory(config: Config) -> Finding:
     """Physical memory against the bounds that are set."""
     total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    needed = config.store.max_memory_bytes + _OWN_MEMORY_BYTES
+    needed = _OWN_MEMORY_BYTES + (0 if config.store.url else config.store.max_memory_bytes)
     seen = f"{total // MIB} MiB, {needed // MIB} MiB needed under full load"
     if total < needed:
         return Finding(Status.WARN, "memory", seen, "lower store.max_memory_bytes or give the machine more")
@@ -158,8 +160,9 @@ def ports(config: Config) -> Iterator[Finding]:
     wanted = [
         ("gRPC port", config.ingest.grpc_host, config.ingest.grpc_port, "ingest.grpc_port"),
         ("HTTP port", config.ingest.http_host, config.ingest.http_port, "ingest.http_port"),
-        ("store port", config.store.host, config.store.http_port, "store.http_port"),
     ]
+    if not config.store.url:
+        wanted.append(("store port", config.store.host, config.store.http_port, "store.http_port"))
     if config.viewer.enabled:
         wanted.append(("viewer port", config.viewer.host, config.viewer.port, "viewer.port"))
     if config.store.native_port:
@@ -202,10 +205,10 @@ def running_pid(config: Config) -> int | None:
 
 def store(config: Config) -> Iterator[Finding]:
     """Whether the store answers as the read-only user, what it is, and whether its clock and ours agree."""
-    from sluiceway.store_client import reader  # noqa: PLC0415
+    from sluiceway.store_access import StoreAccess  # noqa: PLC0415
 
     try:
-        with reader(config.store, connect_timeout_s=_CONNECT_TIMEOUT_S) as client:
+        with StoreAccess.of(config).reader(connect_timeout_s=_CONNECT_TIMEOUT_S) as client:
             asked = time.time()
             version, its_ms = client.query("SELECT version(), toUnixTimestamp64Milli(now64(3))").result_rows[0]
             took = time.time() - asked
@@ -221,7 +224,11 @@ def store(config: Config) -> Iterator[Finding]:
                 seen = f"the newest batch is {ahead:.0f} s ahead of now: the clock was set back"
                 yield Finding(Status.WARN, "store clock", seen, "synchronise it with NTP; nothing is lost")
     except StoreUnavailableError as error:
-        if running_pid(config):
+        if config.store.url:
+            yield Finding(
+                Status.FAIL, "store", str(error), "correct store.*, or mend the server; nothing acked is lost"
+            )
+        elif running_pid(config):
             advice = "wait while it starts or restarts; ingest goes on acking into the log meanwhile"
             yield Finding(Status.WARN, "store", str(error), advice)
         else:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
+import ssl
 import threading
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
 
@@ -77,19 +80,25 @@ def log_check(readiness: Callable[[], ReceiversReadiness]) -> Check:
     return check
 
 
-def store_check(url: str, *, timeout_s: float = 1.0) -> Check:
-    """Whether the store answers at `url`, its HTTP interface."""
+def store_check(url: str, *, timeout_s: float = 1.0, ca_file: Path | None = None) -> Check:
+    """Whether the store answers at `url`, its HTTP interface; over TLS with a certificate from `ca_file`'s."""
     parts = urlsplit(url)
 
+    def connection() -> http.client.HTTPConnection:
+        if parts.scheme == "https":
+            trust = ssl.create_default_context(cafile=ca_file)
+            return http.client.HTTPSConnection(
+                parts.hostname or "", parts.port or 8443, timeout=timeout_s, context=trust
+            )
+        return http.client.HTTPConnection(parts.hostname or "", parts.port or 8123, timeout=timeout_s)
+
     def check() -> str | None:
-        connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=timeout_s)
         try:
-            connection.request("GET", "/ping")
-            status = connection.getresponse().status
+            with contextlib.closing(connection()) as opened:
+                opened.request("GET", "/ping")
+                status = opened.getresponse().status
         except (OSError, http.client.HTTPException) as error:
             return f"the store does not answer at {url}: {error or type(error).__name__}"
-        finally:
-            connection.close()
         return None if status == 200 else f"the store answers {status} at {url}/ping"
 
     return check

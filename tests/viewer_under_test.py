@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
@@ -16,6 +17,7 @@ from clickhouse_connect.driver.client import Client
 from dashboards.settings import ViewerSettings
 from dashboards.viewer.health import HealthFigures
 from dashboards.viewer.serve import Viewer
+from processors.store_client import connect
 from schemas.ddl import definitions
 from schemas.log import LogSnapshot
 from schemas.settings import RetentionSettings
@@ -107,7 +109,7 @@ def insert(client: Client, table: str, rows: Iterable[Mapping[str, Any]]) -> Non
 @contextmanager
 def serving(store_url: str, health: GivenHealth | None = None, **settings: Any) -> Iterator[Viewer]:
     """A viewer on a free port for as long as the block runs."""
-    viewer = Viewer(ViewerSettings(port=0, **settings), store_url, health or GivenHealth())
+    viewer = Viewer(ViewerSettings(port=0, **settings), partial(connect, store_url), health or GivenHealth())
     viewer.start()
     try:
         yield viewer

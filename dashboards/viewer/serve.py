@@ -5,9 +5,10 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import uvicorn
+from clickhouse_connect.driver.client import Client
 from starlette.routing import BaseRoute
 
 from dashboards.settings import ViewerSettings
@@ -22,23 +23,23 @@ class Viewer:
 
     Args:
         settings: where to listen and how hard to ask.
-        store_url: the store's HTTP interface; the store need not be up yet.
+        connect_store: opens a connection that only reads; the store need not be up yet.
+        store_name: names the store in errors.
         health: the log side of the pipeline.
-        database: the store's database of our tables.
         otlp_grpc, otlp_http: where the receivers listen; the empty page tells people to send there.
         routes: further routes of the program on the same port, such as probes.
     """
 
     def __init__(
-        self, settings: ViewerSettings, store_url: str, health: PipelineHealth, *,
-        database: str = "otel",
+        self, settings: ViewerSettings, connect_store: Callable[[], Client], health: PipelineHealth, *,
+        store_name: str = "the configured address",
         otlp_grpc: str = "http://127.0.0.1:4317", otlp_http: str = "http://127.0.0.1:4318",
         routes: Sequence[BaseRoute] = (),
     ) -> None:  # fmt: skip
         self._settings = settings
-        self._store_url = store_url
+        self._connect_store = connect_store
+        self._store_name = store_name
         self._health = health
-        self._database = database
         self._intake = app.Intake(otlp_grpc, otlp_http)
         self._routes = tuple(routes)
         self._server: uvicorn.Server | None = None
@@ -65,8 +66,8 @@ class Viewer:
         listening = self._listen()
         try:
             store = StoreReader(
-                self._store_url,
-                database=self._database,
+                self._connect_store,
+                where=self._store_name,
                 pool_size=self._settings.pool_size,
                 query_timeout_s=self._settings.query_timeout_s,
                 waiting_max=self._settings.waiting_max,

@@ -44,12 +44,12 @@ def run(config: Config, *, timeout_s: float) -> Report:
     """Read log and store and compare; raises LogUnavailableError or StoreUnavailableError."""
     from processors.sqlite_log import SqliteLogInspector  # noqa: PLC0415
     from sluiceway.audit_read import read_until_still  # noqa: PLC0415
-    from sluiceway.store_client import reader  # noqa: PLC0415
+    from sluiceway.store_access import StoreAccess  # noqa: PLC0415
 
     path = log_path(config)
     if not path.is_file():
         raise LogUnavailableError(f"no log at {path}; name the data folder with --data-dir")
-    with reader(config.store) as client:
+    with StoreAccess.of(config).reader() as client:
         log = SqliteLogInspector(path)
         try:
             return read_until_still(log, client, config.retention, timeout_s=timeout_s)

@@ -47,14 +47,14 @@ def query(
     `sluiceway query "SELECT * FROM otel_logs LIMIT 10" --format json`
     """
     # Importing the client takes longer than printing --help.
-    from sluiceway.store_client import reader  # noqa: PLC0415
+    from sluiceway.store_access import StoreAccess  # noqa: PLC0415
 
     config = loaded(config_file).config
     statement = (sys.stdin.read() if sql == "-" else sql).strip().rstrip(";")
     passed_on = output is not Format.TABLE or _OWN_FORMAT.search(statement)
     form = None if _OWN_FORMAT.search(statement) else _FORMATS[output]
     # Without waiting, an error after the first block would arrive inside a 200 answer, as if it were data.
-    with reader(config.store) as client:
+    with StoreAccess.of(config).reader() as client:
         stream = cast("IO[bytes]", client.raw_stream(statement, fmt=form, settings={"wait_end_of_query": "1"}))
         with stream:
             if passed_on:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from sluiceway.commands.options import ConfigFile, DataDir, loaded, store_path
+from sluiceway.commands.options import ConfigFile, DataDir, loaded
 from sluiceway.config import Config
 
 if TYPE_CHECKING:
@@ -52,9 +52,8 @@ def apply(config_file: ConfigFile = None, data_dir: DataDir = None) -> None:
 
 @contextmanager
 def _writer(config_file: Path | None, data_dir: Path | None) -> Iterator[tuple[Config, Client]]:
-    from sluiceway.embedded.folder import StoreFolder  # noqa: PLC0415
-    from sluiceway.store_client import writer  # noqa: PLC0415
+    from sluiceway.store_access import StoreAccess  # noqa: PLC0415
 
     config = loaded(config_file, data_dir).config
-    with writer(config.store, StoreFolder(store_path(config))) as client:
+    with StoreAccess.of(config).writer() as client:
         yield config, client

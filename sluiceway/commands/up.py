@@ -50,7 +50,9 @@ def _say_where(config: Config) -> None:
     )
     if viewer.enabled:
         typer.echo(f"look at        http://{viewer.host}:{viewer.port}")
-    typer.echo(f"ClickHouse at  http://{store.host}:{store.http_port}, user default, database {store.database}")
+    reader = "default" if store.url is None else store.reader_user or store.user or "default"
+    url = store.url or f"http://{store.host}:{store.http_port}"
+    typer.echo(f"ClickHouse at  {url}, user {reader}, database {store.database}")
     typer.echo(f"data in        {config.data_dir.absolute()}")
 
 

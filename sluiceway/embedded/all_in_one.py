@@ -1,5 +1,7 @@
 """The whole pipeline in one process and one child: log, receivers, viewer, store, consumers, opened in this order.
 
+With `store.url` there is no child: the store is a server of the operator's.
+
 A client is acknowledged as soon as the log can hold its bytes, while the store still starts, the schema is brought up
 to date and the decoder is compiled.
 """
@@ -13,23 +15,25 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from types import FrameType
 
 from dashboards.viewer.serve import Viewer
 from ingest.serve import Receivers
 from ingest.sqlite_log import SqliteLogWriter
 from processors.consume import Consumer, consumers
-from processors.insert import StoreInserter
 from processors.sqlite_log import SqliteLogInspector, SqliteLogReader, SqliteLogRetention
-from processors.store_client import connect
 from schemas.errors import SluicewayError
 from schemas.signals import topic
+from sluiceway.commands.options import store_path
 from sluiceway.config import Config
 from sluiceway.embedded import runtime
+from sluiceway.embedded.folder import FolderLock, StoreFolder
 from sluiceway.embedded.prepare import Preparation
 from sluiceway.embedded.store import EmbeddedStore
 from sluiceway.figures import LogFigures, observe_pipeline
 from sluiceway.health import Readiness, compiled_check, log_check, routes, store_check
+from sluiceway.store_access import StoreAccess
 from sluiceway.telemetry import SelfTelemetry
 
 _log = logging.getLogger(__name__)
@@ -40,7 +44,8 @@ class AllInOne:
     """The embedded pipeline in `config.data_dir`, from `start` to `stop`; each is called once.
 
     Attributes:
-        store: the supervised ClickHouse server.
+        access: where the store is, and connections to it.
+        store: the supervised ClickHouse server; None where `store.url` names another.
         log_path: the log's file.
     """
 
@@ -50,9 +55,16 @@ class AllInOne:
         self._ends = ExitStack()
         self._stopping = threading.Event()
         self._consumers: list[Consumer] = []
-        self.store = EmbeddedStore(config.data_dir / "store", config.store)
+        self.access = StoreAccess.of(config)
+        self.store = None if self.access.remote else EmbeddedStore(store_path(config), config.store)
         self.log_path = config.log.path or config.data_dir / "log" / "log.sqlite"
-        self._preparation = Preparation(config, self.store, self._begin_to_consume, say)
+        self._preparation = Preparation(
+            config,
+            self.access,
+            self._begin_to_consume,
+            say,
+            store_started=lambda: self.store is None or self.store.alive,
+        )
 
     def start(self) -> None:
         """Open the log, the ports and the store; return when they work. Consumers follow when the decoder is compiled.
@@ -81,7 +93,9 @@ class AllInOne:
         defer(inspector.close)
         self._keep_trimming()
         # What is deferred runs in reverse: our own last words, receivers, consumers, viewer, store, log.
-        defer(self.store.stop)
+        # Without a child of ours there is still one instance a folder, and its process id for the commands.
+        lock = FolderLock(StoreFolder(store_path(config)))
+        defer(self.store.stop if self.store is not None else lock.release)
         figures = LogFigures(inspector, config.log.max_bytes)
         receivers = Receivers(
             log, config.ingest, config.retention, listen_beyond_loopback=config.listen_beyond_loopback
@@ -89,15 +103,15 @@ class AllInOne:
         telemetry = SelfTelemetry(receivers.submit, config.telemetry)
         checks = {
             "log": log_check(lambda: receivers.readiness),
-            "store": store_check(self.store.url),
+            "store": store_check(self.access.url, ca_file=self.access.ca_file),
             "decoder": compiled_check(lambda: self._preparation.compiled),
             "consumers": self._stopped_consumers,
         }
         viewer = Viewer(
             config.viewer,
-            self.store.url,
+            partial(self.access.connect_reader, answer_timeout_s=config.viewer.query_timeout_s + 5),
             figures,
-            database=config.store.database,
+            store_name=self.access.where,
             routes=routes(telemetry, Readiness(checks)),
             otlp_grpc=f"http://{config.ingest.grpc_host}:{config.ingest.grpc_port}",
             otlp_http=f"http://{config.ingest.http_host}:{config.ingest.http_port}",
@@ -109,14 +123,18 @@ class AllInOne:
         defer(receivers.stop)
         viewer.start()
         self._preparation.start()
-        self.store.start()
-        defer(
-            observe_pipeline(
-                figures, {"pipeline": os.getpid, "store": lambda: self.store.pid}, lambda: self.store.restarts
-            )
-        )
+        if self.store is None:
+            lock.acquire()
+            defer(observe_pipeline(figures, {"pipeline": os.getpid}, None))
+        else:
+            self.store.start()
+            defer(observe_pipeline(figures, *self._processes(self.store)))
         telemetry.start()
         defer(telemetry.stop)
+
+    @staticmethod
+    def _processes(store: EmbeddedStore) -> tuple[dict[str, Callable[[], int | None]], Callable[[], int]]:
+        return {"pipeline": os.getpid, "store": lambda: store.pid}, lambda: store.restarts
 
     def _keep_trimming(self) -> None:
         retention = SqliteLogRetention(self.log_path, self._config.log)
@@ -135,18 +153,8 @@ class AllInOne:
         self._ends.callback(thread.join, 5.0)
 
     def _begin_to_consume(self) -> None:
-        store = self.store
-
-        def open_store() -> StoreInserter:
-            return StoreInserter(
-                lambda: connect(
-                    store.url, user=store.writer_user, password=store.writer_password, database=store.database
-                ),
-                store.database,
-            )
-
         self._consumers = consumers(
-            lambda kind: SqliteLogReader(self.log_path, topic(kind)), open_store, self._config.batch
+            lambda kind: SqliteLogReader(self.log_path, topic(kind)), self.access.inserter, self._config.batch
         )
         for consumer in self._consumers:
             consumer.start()

@@ -104,6 +104,7 @@ class FolderLock:
         Raises:
             ConfigurationError: another process holds it; the message names folder and pid.
         """
+        self._folder.root.mkdir(parents=True, exist_ok=True, mode=0o700)
         descriptor = os.open(self._folder.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

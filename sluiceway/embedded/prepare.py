@@ -13,10 +13,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from processors import schema, warm_up
-from processors.store_client import connect
 from schemas.errors import SluicewayError
 from sluiceway.config import Config
-from sluiceway.embedded.store import EmbeddedStore
+from sluiceway.store_access import StoreAccess
 
 _log = logging.getLogger(__name__)
 _RETRY_S = 1.0
@@ -25,15 +24,24 @@ _RETRY_S = 1.0
 class Preparation:
     """Runs once, beside the receivers, and calls `then` when a batch can be written.
 
+    `store_started` says whether it is worth asking the store, where it is ours to start.
+
     Attributes:
         compiled: whether the decoder can run.
     """
 
     def __init__(
-        self, config: Config, store: EmbeddedStore, then: Callable[[], None], say: Callable[[str], None]
+        self,
+        config: Config,
+        store: StoreAccess,
+        then: Callable[[], None],
+        say: Callable[[str], None],
+        *,
+        store_started: Callable[[], bool] = lambda: True,
     ) -> None:
         self._config = config
         self._store = store
+        self._store_started = store_started
         self._then = then
         self._say = say
         self._stopping = threading.Event()
@@ -94,15 +102,10 @@ class Preparation:
     def _apply_schema(self) -> None:
         while not self._stopping.is_set():
             try:
-                if not self._store.alive:
+                if not self._store_started():
                     self._stopping.wait(0.05)
                     continue
-                client = connect(
-                    self._store.url,
-                    user=self._store.writer_user,
-                    password=self._store.writer_password,
-                    database=self._store.database,
-                )
+                client = self._store.connect_for_schema()
                 try:
                     steps = schema.apply(client, self._store.database, self._config.retention)
                 finally:

@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 from urllib.error import URLError
 from urllib.parse import quote, urlsplit
@@ -19,6 +20,7 @@ from starlette.routing import Route
 
 from dashboards.settings import ViewerSettings
 from dashboards.viewer.serve import Viewer
+from processors.store_client import connect
 from schemas.errors import ConfigurationError, LogUnavailableError
 from schemas.log import LogSnapshot, Progress, TopicCount
 from schemas.settings import StoreSettings
@@ -67,7 +69,9 @@ def figure(page: str, row: str, name: str) -> str:
 
 
 def test_the_empty_page_says_where_to_send_telemetry(store: EmbeddedStore) -> None:
-    viewer = Viewer(ViewerSettings(port=0), store.url, GivenHealth(), otlp_http="http://127.0.0.1:14318")
+    viewer = Viewer(
+        ViewerSettings(port=0), partial(connect, store.url), GivenHealth(), otlp_http="http://127.0.0.1:14318"
+    )
     viewer.start()
     try:
         status, page, _ = get(viewer.url)
@@ -339,7 +343,7 @@ def test_many_readers_at_once_are_answered_or_told_to_come_back(store: EmbeddedS
 
 
 def test_the_viewer_stops_cleanly_and_starts_again(store: EmbeddedStore) -> None:
-    viewer = Viewer(ViewerSettings(port=0), store.url, GivenHealth())
+    viewer = Viewer(ViewerSettings(port=0), partial(connect, store.url), GivenHealth())
     before = threading.active_count()
     for _ in range(2):
         viewer.start()
@@ -351,7 +355,7 @@ def test_the_viewer_stops_cleanly_and_starts_again(store: EmbeddedStore) -> None
 
 def test_further_routes_are_served_beside_the_pages(store: EmbeddedStore) -> None:
     routes = [Route("/healthz", lambda _request: PlainTextResponse("alive"))]
-    viewer = Viewer(ViewerSettings(port=0), store.url, GivenHealth(), routes=routes)
+    viewer = Viewer(ViewerSettings(port=0), partial(connect, store.url), GivenHealth(), routes=routes)
     viewer.start()
     try:
         assert get(f"{viewer.url}/healthz")[:2] == (200, "alive")
@@ -369,4 +373,4 @@ def test_a_taken_port_is_refused_by_name() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(ConfigurationError, match=rf"viewer.port: cannot listen on 127.0.0.1:{port}"):
-            Viewer(ViewerSettings(port=port), "http://127.0.0.1:1", GivenHealth()).start()
+            Viewer(ViewerSettings(port=port), partial(connect, "http://127.0.0.1:1"), GivenHealth()).start()

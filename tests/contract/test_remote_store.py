@@ -1,0 +1,105 @@
+"""The commands and the readers on a store that is reached by its URL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from processors.store_client import store_errors
+from schemas.errors import StoreUnavailableError
+from sluiceway.cli import main
+from tests.remote_store import RemoteStore
+
+
+@pytest.fixture(scope="module")
+def remote_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RemoteStore]:
+    with RemoteStore(tmp_path_factory.mktemp("remote")) as running:
+        yield running
+
+
+@pytest.fixture
+def installation(remote_store: RemoteStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> RemoteStore:
+    """A working folder whose configuration names the store."""
+    monkeypatch.chdir(tmp_path)
+    for name, value in remote_store.environment().items():
+        monkeypatch.setenv(name, value)
+    return remote_store
+
+
+def run(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main(list(arguments))
+    return int(ended.value.code or 0)
+
+
+def test_the_schema_is_planned_and_applied_without_an_embedded_store_in_the_folder(
+    installation: RemoteStore, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLUICEWAY_STORE__DATABASE", "elsewhere")
+
+    assert run("schema", "plan") == 0
+    planned = capsys.readouterr().out
+    assert planned.startswith("-- the database is missing\nCREATE DATABASE IF NOT EXISTS elsewhere ENGINE = Atomic;")
+    assert run("schema", "apply") == 0
+    assert run("schema", "plan") == 0
+    assert capsys.readouterr().out.endswith("up to date\n")
+    assert list(Path.cwd().iterdir()) == []
+
+
+def test_query_asks_it(installation: RemoteStore, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("query", "SELECT currentUser() AS u, currentDatabase() AS d", "--format", "csv") == 0
+    assert capsys.readouterr().out == '"u","d"\n"default","otel"\n'
+
+
+def test_a_reader_that_might_write_is_kept_from_it(
+    installation: RemoteStore, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SLUICEWAY_STORE__READER_USER")
+
+    assert run("query", "SELECT currentUser() AS u", "--format", "csv") == 0
+    assert capsys.readouterr().out == '"u"\n"sluiceway"\n'
+    for statement in ("CREATE TABLE t (a Int8) ENGINE = Memory", "SELECT 1 SETTINGS readonly = 0"):
+        assert run("query", statement) == 2
+        assert "READONLY" in capsys.readouterr().err
+
+
+def test_a_wrong_password_is_an_error_that_names_it_and_may_pass(remote_store: RemoteStore, tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    access = remote_store.access(password_file=file)
+    with pytest.raises(StoreUnavailableError, match="password of sluiceway cannot be read from"):
+        access.connect_writer()
+    file.write_text("wrong")
+    with pytest.raises(StoreUnavailableError, match="AUTHENTICATION_FAILED") as refused:
+        access.connect_writer()
+    assert refused.value.retry_after_s == 10
+    with pytest.raises(StoreUnavailableError, match=r"^store: Code: 516"), access.writer():
+        pass
+    file.write_text(remote_store.password_file.read_text())
+    with access.writer() as client, store_errors():
+        assert client.query("SELECT currentUser()").result_rows == [("sluiceway",)]
+
+
+def test_a_url_where_nothing_answers_is_named_with_the_reason(
+    installation: RemoteStore, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLUICEWAY_STORE__URL", "http://127.0.0.1:1")
+
+    assert run("query", "SELECT 1") == 2
+    said = capsys.readouterr().err
+    assert said.startswith("sluiceway: store: no answer from http://127.0.0.1:1 (store.url): ")
+    assert "Connection refused" in said
+    assert run("doctor") == 1
+    assert "fail  store        store: no answer from http://127.0.0.1:1" in capsys.readouterr().out
+
+
+def test_the_doctor_looks_at_it_and_not_for_an_engine(
+    installation: RemoteStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run("doctor")
+    said = capsys.readouterr().out
+
+    assert "ok    store        answers in" in said
+    assert "ok    engine       none needed: store.url names a server" in said
+    assert "store port" not in said
