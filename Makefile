@@ -45,6 +45,10 @@ test: $(STAMP) ## run the tests
 test-long: $(STAMP) ## run the long tests: 50 rounds of kill -9, 10 million fuzzed inputs; hours
 	@$(BIN)/pytest -m long --timeout 0 $(PYTEST_ARGS)
 
+.PHONY: parts
+parts: $(STAMP) ## fetch the real parts that tests run against, into ~/.cache/sluiceway
+	@$(BIN)/python -m testbed
+
 .PHONY: check
 check: $(STAMP) ## format, lint, types, imports, generated documents
 	@$(BIN)/ruff format --check .

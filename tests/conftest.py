@@ -10,6 +10,8 @@ import pytest
 
 from schemas.settings import StoreSettings
 from sluiceway.embedded.store import EmbeddedStore
+from testbed.kafka_broker import Broker
+from tests.kafka_broker import require_broker
 
 
 def free_port() -> int:
@@ -36,4 +38,12 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedStore]:
     """A running store with an empty database `otel`, shared by the whole session: use table names of your own."""
     folder: Path = tmp_path_factory.mktemp("store")
     with EmbeddedStore(folder, StoreSettings(http_port=free_port())) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """A running broker, shared by the whole session: use topics and groups of your own, and leave it running."""
+    require_broker()
+    with Broker(tmp_path_factory.mktemp("kafka")) as running:
         yield running
