@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
+import lz4.frame
 from clickhouse_connect.driver.client import Client
 
 from processors.store_client import store_errors
@@ -34,12 +35,16 @@ _SETTINGS: Mapping[str, Any] = {
 class StoreInserter:
     """Inserts into one database over one HTTP client.
 
-    `connect` opens the client at first use and after it was dropped.
+    `connect` opens the client at first use and after it was dropped. `compression` is that of bodies on their way; the
+    store sees the same block either way, so a token may be repeated with the other one.
     """
 
-    def __init__(self, connect: Callable[[], Client], database: str) -> None:
+    def __init__(
+        self, connect: Callable[[], Client], database: str, *, compression: Literal["lz4", "none"] = "none"
+    ) -> None:
         self._connect = connect
         self._database = database
+        self._compressed = compression == "lz4"
         self._client: Client | None = None
         self._rows = counter("sluiceway_store_inserted_rows_total")
         self._bytes = counter("sluiceway_store_inserted_bytes_total")
@@ -67,8 +72,9 @@ class StoreInserter:
             self._client.raw_insert(
                 f"{self._database}.{table}",
                 column_names=list(names),
-                insert_block=_chunks(body),
+                insert_block=lz4_frame(body) if self._compressed else _chunks(body),
                 fmt=form,
+                compression="lz4" if self._compressed else None,
                 settings={**_SETTINGS, "insert_deduplication_token": token},
             )
         labels = {"table": table}
@@ -81,6 +87,19 @@ class StoreInserter:
         if self._client is not None:
             self._client.close()
             self._client = None
+
+
+def lz4_frame(body: memoryview) -> Generator[bytes]:
+    """One LZ4 frame of `body`, about a megabyte of it at a time; the body is read where it lies, never copied."""
+    # Flushed at each block: the compressor would otherwise keep what does not fill its own, and copy it.
+    compressor = lz4.frame.LZ4FrameCompressor(
+        block_size=lz4.frame.BLOCKSIZE_MAX1MB, block_linked=False, auto_flush=True
+    )
+    yield compressor.begin()
+    for start in range(0, len(body), _BODY_CHUNK_BYTES):
+        if piece := compressor.compress(body[start : start + _BODY_CHUNK_BYTES]):
+            yield piece
+    yield compressor.flush()
 
 
 def _chunks(body: memoryview) -> Generator[bytes]:

@@ -129,7 +129,7 @@ class StoreAccess:
 
     def inserter(self) -> StoreInserter:
         """What a consumer inserts through: one connection of its own, opened at first use."""
-        return StoreInserter(self.connect_writer, self.database)
+        return StoreInserter(self.connect_writer, self.database, compression=self.compression)
 
     @contextmanager
     def reader(self, *, connect_timeout_s: int = 5) -> Iterator[Client]:
