@@ -80,12 +80,14 @@ class CuttingProxy:
         """The same for HTTP clients."""
         return f"http://127.0.0.1:{self.port}"
 
-    def cut_answers(self, count: int = 1, matching: bytes = b"INSERT", when: Callable[[], bool] = lambda: True) -> None:
+    def cut_answers(
+        self, count: int = 1, matching: bytes = b"INSERT", when: Callable[[bytes], bool] = lambda _first: True
+    ) -> None:
         """The next `count` requests with `matching` in their first bytes are carried out, and their answers lost.
 
-        `when` is asked for each of them and may let it pass.
+        `when` is asked with the first bytes of each of them and may let it pass.
         """
-        self._arm(_Armed(Fault.CUT_ANSWER, count, lambda first: matching in first and when()))
+        self._arm(_Armed(Fault.CUT_ANSWER, count, lambda first: matching in first and when(first)))
 
     def cut_requests(self, count: int = 1, after_bytes: int = 0, matching: bytes = b"INSERT") -> None:
         """The next `count` requests break off once at least `after_bytes` of each were passed on."""
