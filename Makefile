@@ -46,7 +46,7 @@ test-long: $(STAMP) ## run the long tests: 50 rounds of kill -9, 10 million fuzz
 	@$(BIN)/pytest -m long --timeout 0 $(PYTEST_ARGS)
 
 .PHONY: parts
-parts: $(STAMP) ## fetch the real parts that tests run against, into ~/.cache/sluiceway
+parts: $(STAMP) ## fetch and build what tests run against, into ~/.cache/sluiceway
 	@$(BIN)/python -m testbed
 
 .PHONY: check

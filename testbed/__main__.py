@@ -5,14 +5,14 @@ from __future__ import annotations
 import sys
 import time
 
-from testbed import kafka_broker
+from testbed import collector, kafka_broker
 from testbed.parts import MissingPartError
 
 
 def main() -> int:
     """Make what is not in the cache yet; 1 when this machine lacks something."""
     code = 0
-    for name, make in (("Kafka broker", kafka_broker.jars),):
+    for name, make in (("Kafka broker", kafka_broker.jars), ("OpenTelemetry Collector", collector.binary)):
         started_s = time.monotonic()
         try:
             print(f"{name}: {make()} ({time.monotonic() - started_s:.0f} s)", flush=True)
