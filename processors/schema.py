@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from clickhouse_connect.driver.client import Client
@@ -34,10 +35,7 @@ def plan(client: Client, database: str, retention: RetentionSettings) -> list[St
         StoreUnavailableError: the store cannot be asked now.
     """
     with store_errors():
-        databases = {row[0] for row in client.query("SELECT name FROM system.databases").result_rows}
-        steps = []
-        if database not in databases:
-            steps.append(Step(f"CREATE DATABASE IF NOT EXISTS {database} ENGINE = Atomic", "the database is missing"))
+        steps = _database_steps(client, database)
         tables = {
             name: (create, select, comment)
             for name, create, select, comment in client.query(
@@ -63,6 +61,13 @@ def plan(client: Client, database: str, retention: RetentionSettings) -> list[St
         create, _, comment = tables[definition.name]
         steps += _changes(definition, database, create, comment, columns.get(definition.name, {}))
     return steps
+
+
+def _database_steps(client: Client, database: str) -> list[Step]:
+    databases = {row[0] for row in client.query("SELECT name FROM system.databases").result_rows}
+    if database in databases:
+        return []
+    return [Step(f"CREATE DATABASE IF NOT EXISTS {database} ENGINE = Atomic", "the database is missing")]
 
 
 def _create(definition: Definition) -> str:
@@ -118,8 +123,29 @@ def _plain(sql: str) -> str:
     return re.sub(r"[\s()`]+", "", sql).lower()
 
 
-def apply(client: Client, database: str, retention: RetentionSettings) -> list[Step]:
-    """Run the plan and record it; returns the steps taken.
+def is_current(client: Client, database: str, retention: RetentionSettings) -> bool:
+    """Whether nothing is to be done and that is recorded; errors as `plan`."""
+    return not plan(client, database, retention) and _is_recorded(client, database, retention)
+
+
+def create_database(client: Client, database: str) -> None:
+    """Make the database where it is missing."""
+    with store_errors():
+        for step in _database_steps(client, database):
+            client.command(step.statement)
+
+
+def apply(
+    client: Client,
+    database: str,
+    retention: RetentionSettings,
+    *,
+    before_each: Callable[[], None] = lambda: None,
+) -> list[Step]:
+    """Run the plan and record it; returns the steps taken. Several at once do no harm, but see `schema_lease`.
+
+    Args:
+        before_each: called before each statement; what it raises ends the run.
 
     Raises:
         ConfigurationError, StoreUnavailableError: as `plan`; what was done before stays, and the next run goes on.
@@ -127,17 +153,27 @@ def apply(client: Client, database: str, retention: RetentionSettings) -> list[S
     steps = plan(client, database, retention)
     with store_errors():
         for step in steps:
+            before_each()
             client.command(step.statement)
-        checksums = "".join(definition.checksum for definition in definitions(database, retention))
-        checksum = hashlib.sha256(checksums.encode()).hexdigest()[:16]
         # Also where a run was interrupted between its last statement and this record.
-        recorded = client.query(
-            f"SELECT argMax(Checksum, AppliedAt) FROM {database}.schema_versions WHERE Version = {VERSION}"
-        ).result_rows[0][0]
-        if steps or recorded != checksum:
+        if steps or not _is_recorded(client, database, retention):
+            before_each()
             client.insert(
                 f"{database}.schema_versions",
-                [[VERSION, checksum, [step.statement for step in steps]]],
+                [[VERSION, _checksum(database, retention), [step.statement for step in steps]]],
                 column_names=["Version", "Checksum", "Statements"],
             )
     return steps
+
+
+def _checksum(database: str, retention: RetentionSettings) -> str:
+    checksums = "".join(definition.checksum for definition in definitions(database, retention))
+    return hashlib.sha256(checksums.encode()).hexdigest()[:16]
+
+
+def _is_recorded(client: Client, database: str, retention: RetentionSettings) -> bool:
+    with store_errors():
+        recorded = client.query(
+            f"SELECT argMax(Checksum, AppliedAt) FROM {database}.schema_versions WHERE Version = {VERSION}"
+        ).result_rows[0][0]
+    return bool(recorded == _checksum(database, retention))

@@ -37,14 +37,14 @@ def plan(config_file: ConfigFile = None, data_dir: DataDir = None) -> None:
 def apply(config_file: ConfigFile = None, data_dir: DataDir = None) -> None:
     """Run what `plan` prints. Only adds: no table, column or row is dropped. `sluiceway up` does it at every start.
 
-    Safe to run twice, and again after it was interrupted.
+    Safe to run twice, and again after it was interrupted. While another process applies it, waits for that one.
 
     Example: `sluiceway schema apply`
     """
-    from processors import schema  # noqa: PLC0415
+    from processors import schema_lease  # noqa: PLC0415
 
     with _writer(config_file, data_dir) as (config, client):
-        steps = schema.apply(client, config.store.database, config.retention)
+        steps = schema_lease.apply_alone(client, config.store.database, config.retention)
     for step in steps:
         typer.echo(step.reason)
     typer.echo(f"{len(steps)} statements applied" if steps else "up to date")

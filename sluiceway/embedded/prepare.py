@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from processors import schema, warm_up
+from processors import schema_lease, warm_up
 from schemas.errors import SluicewayError
 from sluiceway.config import Config
 from sluiceway.store_access import StoreAccess
@@ -107,7 +107,9 @@ class Preparation:
                     continue
                 client = self._store.connect_for_schema()
                 try:
-                    steps = schema.apply(client, self._store.database, self._config.retention)
+                    steps = schema_lease.apply_alone(
+                        client, self._store.database, self._config.retention, stopping=self._stopping.is_set
+                    )
                 finally:
                     client.close()
                 if steps:
