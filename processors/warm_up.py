@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +20,7 @@ from processors import native
 from processors.arena import Arena
 from processors.decode import decode
 from schemas.columns import BY_NAME, LC, Column
+from schemas.jit import whole_marker
 from schemas.log import Record
 from schemas.signals import Signal
 
@@ -78,6 +80,9 @@ def main() -> None:
     """Say each stage on a line of its own."""
     for stage in stages():
         print(stage, flush=True)
+    # On a full disk the next start asks the compiler again, and finds what it kept.
+    with suppress(OSError):
+        whole_marker().touch()
 
 
 if __name__ == "__main__":

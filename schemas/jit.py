@@ -4,14 +4,20 @@ numba asks only whether a function's own file has changed, while compiled code h
 other files too. So the cache folder is named by the content of every file that takes part: changed code never meets
 stale code, and a release finds its own. `NUMBA_CACHE_DIR` overrides the place, and then clearing it is the operator's
 business.
+
+numba must be able to write where it reads. A folder that was filled when a container image was made, and that this
+process cannot write, is therefore copied once to the temporary folder.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import shutil
+import stat
 import sys
 import tempfile
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -37,17 +43,61 @@ def fingerprint() -> str:
     return digest.hexdigest()[:16]
 
 
+def whole_marker() -> Path:
+    """The file that is there once the cache holds all that a batch needs."""
+    return Path(os.environ["NUMBA_CACHE_DIR"]) / "whole"
+
+
 def _cache_folder() -> Path:
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = base / "sluiceway" / "compiled" / fingerprint()
-    try:
+    name = fingerprint()
+    private = f"sluiceway-compiled-{os.geteuid()}-{name}"
+    home = _cache_home()
+    if home is None:
+        return _private_copy(None, private)
+    folder = home / "sluiceway" / "compiled" / name
+    with suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)
         if os.access(folder, os.W_OK):
             return folder
-    except OSError:
-        pass
-    # A container with a read-only home compiles at each start, unless it is given a folder.
-    return Path(tempfile.mkdtemp(prefix="sluiceway-compiled-"))
+    return _private_copy(folder, private)
+
+
+def _cache_home() -> Path | None:
+    if named := os.environ.get("XDG_CACHE_HOME"):
+        return Path(named)
+    try:
+        return Path.home() / ".cache"
+    except RuntimeError:
+        # A numeric user of a container that no passwd file knows, without HOME.
+        return None
+
+
+def _private_copy(built: Path | None, name: str) -> Path:
+    """A folder of the temporary one that only this user can write, with what `built` holds, if anything.
+
+    The name is the same at each start, so that a container that restarts compiles and copies once.
+    """
+    temporary = Path(tempfile.gettempdir())
+    place = temporary / name
+    if not place.is_symlink() and not place.exists():
+        made = Path(tempfile.mkdtemp(prefix=f"{name}.", dir=temporary))
+        if built is not None:
+            with suppress(OSError):
+                shutil.copytree(built, made, dirs_exist_ok=True)
+        # copytree copies the mode of `built` too, which we may not be able to write.
+        made.chmod(0o700)
+        for folder in made.rglob("*/"):
+            folder.chmod(0o700)
+        try:
+            made.rename(place)
+        except OSError:
+            # Another process of ours was first.
+            shutil.rmtree(made, ignore_errors=True)
+    found = place.lstat()
+    # Compiled code is run: a folder that somebody else could have filled is not used.
+    if stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o022:
+        return place
+    return Path(tempfile.mkdtemp(prefix=f"{name}."))
 
 
 if not os.environ.get("NUMBA_CACHE_DIR"):

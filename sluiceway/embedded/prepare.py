@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import logging
-import os
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
-from pathlib import Path
 
 from processors import schema_lease, warm_up
 from schemas.errors import SluicewayError
+from schemas.jit import whole_marker
 from sluiceway.config import Config
 from sluiceway.store_access import StoreAccess
 
@@ -73,14 +71,10 @@ class Preparation:
 
     def _compile(self) -> None:
         # Says that the cache is whole: an interrupted compilation is taken up again.
-        whole = Path(os.environ["NUMBA_CACHE_DIR"]) / "whole"
-        if not whole.exists():
+        if not whole_marker().exists():
             self._compile_apart()
             if self._stopping.is_set():
                 return
-            # On a full disk the next start asks the compiler again, and finds what it kept.
-            with suppress(OSError):
-                whole.touch()
         for _ in warm_up.stages():
             if self._stopping.is_set():
                 return

@@ -1,0 +1,51 @@
+# Sluiceway, for `ingest`, `process` and the other commands. Build and run:
+#   docker build -t sluiceway:0.1.0 .
+#   docker run --read-only --tmpfs /tmp sluiceway:0.1.0 version
+# It needs no writable folder but /tmp. `--build-arg EXTRAS=embedded` adds the ClickHouse server of `sluiceway up`
+# (530 MB), which also needs a volume on /var/lib/sluiceway.
+
+FROM python:3.11-slim-bookworm AS build
+ARG EXTRAS=""
+WORKDIR /src
+COPY pyproject.toml README.md LICENSE ./
+COPY schemas schemas
+COPY ingest ingest
+COPY processors processors
+COPY dashboards dashboards
+COPY sluiceway sluiceway
+# The environment gets no pip of its own: the image's installs into it.
+RUN python -m pip wheel --no-cache-dir --no-deps --wheel-dir /dist . \
+    && python -m venv --without-pip /opt/sluiceway \
+    && python -m pip --python /opt/sluiceway/bin/python install --no-cache-dir --no-compile \
+        "$(echo /dist/*.whl)${EXTRAS:+[$EXTRAS]}" \
+    && rm -rf /opt/sluiceway/lib/python3.11/site-packages/numba/tests \
+        /opt/sluiceway/lib/python3.11/site-packages/pyarrow/include \
+        /opt/sluiceway/lib/python3.11/site-packages/pyarrow/tests
+# The decoder is compiled here, once, for every machine that the image may run on (docs/deployment.md has the numbers),
+# and below the paths that it will have there.
+ENV NUMBA_CPU_NAME=generic XDG_CACHE_HOME=/opt/sluiceway/cache
+RUN /opt/sluiceway/bin/python -m compileall -q -j 0 /opt/sluiceway/lib \
+    && /opt/sluiceway/bin/python -m processors.warm_up \
+    && /opt/sluiceway/bin/python -c "import ingest.validate_kernel"
+
+FROM python:3.11-slim-bookworm
+LABEL org.opencontainers.image.title="sluiceway" \
+      org.opencontainers.image.description="OTLP in, exactly-once rows in ClickHouse out" \
+      org.opencontainers.image.licenses="Apache-2.0"
+COPY --from=build /opt/sluiceway /opt/sluiceway
+# A volume laid here takes this owner over.
+RUN install -d -o 10001 -g 10001 -m 0750 /var/lib/sluiceway
+ENV PATH=/opt/sluiceway/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    NUMBA_CPU_NAME=generic \
+    XDG_CACHE_HOME=/opt/sluiceway/cache \
+    SLUICEWAY_DATA_DIR=/var/lib/sluiceway
+# A number, so that Kubernetes can see that it is not root.
+USER 10001:10001
+WORKDIR /var/lib/sluiceway
+EXPOSE 4317 4318 8080
+HEALTHCHECK --interval=10s --timeout=3s --start-period=30s --retries=3 \
+    CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8080/healthz', timeout=2)"]
+ENTRYPOINT ["sluiceway"]
+CMD ["--help"]

@@ -1,0 +1,121 @@
+"""What the image installs: the wheel, built from what the Dockerfile copies, run where nothing can be written."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tests.deployment.images import ROOT, VERSION
+from tests.faults.small_disks import mounting_is_permitted
+
+PACKAGES = ("schemas", "ingest", "processors", "dashboards", "sluiceway")
+# Everything read-only but an empty TMPDIR, and root without the right to pass over permissions.
+_CONFINED = """
+set -e
+mount -t tmpfs -o size=64m tmpfs "$TMPDIR"
+mount -o remount,bind,ro /
+exec setpriv --bounding-set -all --inh-caps -all -- "$@"
+"""
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("build")
+    source = folder / "src"
+    let_through = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
+    for name in let_through:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
+        else:
+            source.mkdir(exist_ok=True)
+            shutil.copy(ROOT / name, source)
+    subprocess.run(
+        [sys.executable, "-m", "pip", "wheel", "--quiet", "--disable-pip-version-check", "--no-deps",
+         "--no-build-isolation", "--wheel-dir", folder / "dist", source],
+        check=True, timeout=120,
+    )  # fmt: skip
+    (made,) = (folder / "dist").glob("*.whl")
+    return made
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("installed")
+    with zipfile.ZipFile(wheel) as packed:
+        packed.extractall(folder)
+    return folder
+
+
+def test_the_wheel_holds_every_file_of_the_packages(wheel: Path) -> None:
+    tracked = subprocess.run(
+        ["git", "ls-files", *PACKAGES], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split()
+    with zipfile.ZipFile(wheel) as packed:
+        names = set(packed.namelist())
+
+    assert {Path(name).suffix for name in tracked} >= {".py", ".sql", ".html"}
+    assert [name for name in tracked if (ROOT / name).exists() and name not in names] == []
+    assert {name.split("/")[0] for name in names} == {*PACKAGES, f"sluiceway-{VERSION}.dist-info"}
+
+
+def confined(installed: Path, scratch: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    """Run with the wheel's code first on the path, a folder that nobody may write, no home, and `scratch` as /tmp."""
+    environment = {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": str(installed),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "TMPDIR": str(scratch),
+        "HOME": "/nonexistent/home",
+        "COLUMNS": "200",
+    }
+    words = [sys.executable, *command]
+    if mounting_is_permitted():
+        words = ["unshare", "--mount", "--propagation", "private", "sh", "-c", _CONFINED, "sh", *words]
+    return subprocess.run(
+        words, cwd="/", env=environment, capture_output=True, text=True, check=False, timeout=120
+    )  # fmt: skip
+
+
+@pytest.fixture
+def scratch(tmp_path: Path) -> Path:
+    folder = tmp_path / "scratch"
+    folder.mkdir()
+    return folder
+
+
+def test_the_code_that_runs_is_the_wheels(installed: Path, scratch: Path) -> None:
+    program = f"import {', '.join(PACKAGES)}; print(*({', '.join(f'{name}.__file__' for name in PACKAGES)}), sep='\\n')"
+    ran = confined(installed, scratch, "-c", program)
+
+    assert [Path(line).parent.parent for line in ran.stdout.splitlines()] == [installed] * len(PACKAGES), ran.stderr
+
+
+@pytest.mark.parametrize("arguments", [("version",), ("config", "show")], ids=" ".join)
+def test_a_command_runs_where_nothing_can_be_written(
+    installed: Path, scratch: Path, arguments: tuple[str, ...]
+) -> None:
+    ran = confined(installed, scratch, "-W", "error", "-m", "sluiceway", *arguments)
+
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert (VERSION if arguments == ("version",) else "grpc_port: 4317") in ran.stdout
+
+
+def test_what_the_containers_run_loads_where_nothing_can_be_written(installed: Path, scratch: Path) -> None:
+    # What the commands import only when they start, with the folder of compiled code that has to be found for it.
+    program = """
+import sluiceway.embedded.all_in_one, processors.schema, dashboards.viewer.serve
+from schemas import jit
+print(jit.whole_marker().parent.parent)
+"""
+    ran = confined(installed, scratch, "-W", "error", "-c", program)
+
+    assert (ran.stdout.strip(), ran.stderr) == (str(scratch), "")
+    if mounting_is_permitted():
+        refused = confined(installed, scratch, "-c", "open('/written', 'w')")
+        assert "Read-only file system" in refused.stderr
