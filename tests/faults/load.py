@@ -1,8 +1,9 @@
 """A client that knows for every item what became of it: sends OTLP without pause and reports every answer.
 
-Usage: load.py GRPC_PORT HTTP_PORT REPORTS REQUESTS_PER_S. Runs until SIGTERM. Every item carries its number, unique in
-its signal, in the attribute `load.id`. A request that was not acknowledged is never sent again: the next one has new
-numbers. Reports are lines, each written by one system call once the answer is known:
+Usage: load.py GRPC_PORT HTTP_PORT REPORTS REQUESTS_PER_S FIRST. Runs until SIGTERM. Every item carries its number,
+unique in its signal and counted from FIRST, in the attribute `load.id`. A request that was not acknowledged is never
+sent again: the next one has new numbers.
+Reports are lines, each written by one system call once the answer is known:
 `SIGNAL FIRST LAST OUTCOME AT_NS`, where AT_NS is of the monotonic clock, which all processes of a machine share.
 OUTCOME is `acked`; `refused`, when the receiver itself said that nothing was taken; `unknown`, when the connection died
 or the answer was a time-out; or `partial`.
@@ -121,8 +122,7 @@ class Sender:
     ) -> None:
         self._signal, self._make, self._send, self._reports = signal, make, send, reports
 
-    def run(self, stop: threading.Event, pause_s: float) -> None:
-        first = 0
+    def run(self, stop: threading.Event, pause_s: float, first: int) -> None:
         while not stop.is_set():
             outcome = self._send(self._make(first))
             line = f"{self._signal} {first} {first + ITEMS - 1} {outcome} {time.monotonic_ns()}\n"
@@ -171,7 +171,7 @@ def over_http(port: int, signal: Signal) -> Callable[[bytes], str]:
     return send
 
 
-def main(grpc_port: int, http_port: int, reports: Path, requests_per_s: float) -> None:
+def main(grpc_port: int, http_port: int, reports: Path, requests_per_s: float, first: int) -> None:
     stop = threading.Event()
     signals.signal(signals.SIGTERM, lambda *_: stop.set())
     out = os.open(reports, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
@@ -180,7 +180,7 @@ def main(grpc_port: int, http_port: int, reports: Path, requests_per_s: float) -
         Sender(Signal.LOGS, logs, over_grpc(grpc_port, Signal.LOGS), out),
         Sender(Signal.METRICS, metrics, over_http(http_port, Signal.METRICS), out),
     ]
-    threads = [threading.Thread(target=sender.run, args=(stop, 1 / requests_per_s)) for sender in senders]
+    threads = [threading.Thread(target=sender.run, args=(stop, 1 / requests_per_s, first)) for sender in senders]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -188,4 +188,4 @@ def main(grpc_port: int, http_port: int, reports: Path, requests_per_s: float) -
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]), float(sys.argv[4]))
+    main(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]), float(sys.argv[4]), int(sys.argv[5]))

@@ -133,7 +133,14 @@ class Proof:
 class Pipeline:
     """`sluiceway up` on a folder and ports of its own, to be killed and started again."""
 
-    def __init__(self, folder: Path, *, data: Path | None = None, settings: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        data: Path | None = None,
+        settings: Mapping[str, str] | None = None,
+        remote_port: int | None = None,
+    ) -> None:
         self.folder = folder
         self.data = data or folder / "data"
         self.grpc_port, self.http_port, self.store_port, viewer_port = (free_port() for _ in range(4))
@@ -150,6 +157,10 @@ class Pipeline:
             "SLUICEWAY_BATCH__MAX_AGE_S": "0.1",
             **(settings or {}),
         }
+        if remote_port is not None:
+            # The store is another process's, which `settings` name; the proof asks it on this port.
+            self.store_port = remote_port
+            del self.environment["SLUICEWAY_STORE__HTTP_PORT"]
         self.log_path = self.data / "log" / "log.sqlite"
         self.said = folder / "up.log"
         self.process: subprocess.Popen[bytes] | None = None
@@ -174,12 +185,12 @@ class Pipeline:
         )  # fmt: skip
         return done.returncode, done.stdout
 
-    def load(self, name: str = "reports", *, requests_per_s: float = 20) -> Load:
-        """Begin to send to it; at most this many requests of each signal a second."""
+    def load(self, name: str = "reports", *, requests_per_s: float = 20, first: int = 0) -> Load:
+        """Begin to send to it; at most this many requests of each signal a second, items numbered from `first`."""
         reports = self.folder / name
         process = subprocess.Popen(
             [sys.executable, "-m", "tests.faults.load", str(self.grpc_port), str(self.http_port), str(reports),
-             str(requests_per_s)],
+             str(requests_per_s), str(first)],
             cwd=ROOT,
         )  # fmt: skip
         self._others.append(process)
@@ -323,10 +334,14 @@ class Pipeline:
 
 @contextlib.contextmanager
 def pipeline(
-    folder: Path, *, data: Path | None = None, settings: Mapping[str, str] | None = None
+    folder: Path,
+    *,
+    data: Path | None = None,
+    settings: Mapping[str, str] | None = None,
+    remote_port: int | None = None,
 ) -> Iterator[Pipeline]:
     """A pipeline that is not started yet; ended at the end, however the test ended."""
-    running = Pipeline(folder, data=data, settings=settings)
+    running = Pipeline(folder, data=data, settings=settings, remote_port=remote_port)
     try:
         yield running
     except BaseException:
