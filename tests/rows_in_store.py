@@ -25,15 +25,21 @@ class Database:
     """Our schema under a name of the test's own."""
 
     def __init__(self, store: EmbeddedStore, name: str) -> None:
-        self._store = store
+        self._where = (store.url, store.writer_user, store.writer_password)
         self.name = name
         self.client = self.connect()
 
+    @classmethod
+    def of_reader(cls, url: str, name: str = "otel") -> Database:
+        """The database of a pipeline that runs elsewhere, as its read-only user."""
+        made = cls.__new__(cls)
+        made._where, made.name = (url, "default", ""), name
+        made.client = made.connect()
+        return made
+
     def connect(self) -> Client:
         """Another client of the writer."""
-        return connect(
-            self._store.url, user=self._store.writer_user, password=self._store.writer_password, database="default"
-        )
+        return connect(self._where[0], user=self._where[1], password=self._where[2], database="default")
 
     def inserter(self) -> StoreInserter:
         """What the writer inserts through."""
