@@ -15,7 +15,7 @@ from typing import Literal, Self
 from urllib.parse import urlsplit
 
 from clickhouse_connect.driver.client import Client
-from clickhouse_connect.driver.exceptions import ClickHouseError
+from clickhouse_connect.driver.exceptions import ClickHouseError, ProgrammingError
 from urllib3.exceptions import HTTPError
 
 from processors.insert import StoreInserter
@@ -207,4 +207,8 @@ class StoreAccess:
             return f"store: {text[start:][:600]}"
         if not self.remote:
             return f"store: nothing answers at {self.where}; start it with `sluiceway up`"
+        if isinstance(error.__cause__, ProgrammingError):
+            return (
+                f"store: {self.url} (store.url): {self._reader.user} must not have readonly = 1, received: {text[:300]}"
+            )
         return f"store: no answer from {self.url} (store.url): {text.removeprefix('store: ')[:300]}"
