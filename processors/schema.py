@@ -1,7 +1,8 @@
 """Bring the store's objects to our definitions: additive, resumable, safe to run twice.
 
 The plan is the difference between schemas.ddl and what the store has, so there is no state that an interruption could
-leave dirty. Only CREATE, ADD COLUMN, MODIFY TTL and MODIFY QUERY are ever planned; nothing is dropped or rewritten.
+leave dirty. Only CREATE, ADD COLUMN, MODIFY TTL, MODIFY QUERY and a larger deduplication window are ever planned;
+nothing is dropped or rewritten.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from clickhouse_connect.driver.client import Client
 
 from processors.store_client import store_errors
-from schemas.ddl import VERSION, Definition, column_sql, definitions
+from schemas.ddl import DEDUPLICATION_WINDOW, VERSION, Definition, column_sql, definitions
 from schemas.errors import ConfigurationError
 from schemas.settings import RetentionSettings
 
@@ -108,6 +109,15 @@ def _changes(definition: Definition, database: str, create: str, comment: str, f
             raise ConfigurationError(
                 f"schema: {name}.{column.name} must be {column.type} (types are never changed in place); found {have}"
             )
+    window = re.search(r"\bnon_replicated_deduplication_window = (\d+)", create)
+    # One that an operator made larger is left.
+    if definition.keeps_tokens and int(window[1] if window else 0) < DEDUPLICATION_WINDOW:
+        steps.append(
+            Step(
+                f"ALTER TABLE {name} MODIFY SETTING non_replicated_deduplication_window = {DEDUPLICATION_WINDOW}",
+                f"{definition.name} remembers fewer tokens",
+            )
+        )
     # The word that follows is part of what is sought: 3 days must not be found in 31 days.
     if definition.ttl and _plain(f"TTL {definition.ttl} SETTINGS") not in _plain(create):
         steps.append(

@@ -14,9 +14,8 @@ from schemas.settings import RetentionSettings
 from schemas.signals import Signal
 
 VERSION = 1
-# Tokens remembered by each table. One batch per topic is under way at a time, so a handful would do; the rest is for an
-# operator who replays by hand.
-DEDUPLICATION_WINDOW = 1000
+# Tokens remembered by each table, whoever inserted: docs/decisions/0008-deduplication-window.md has the arithmetic.
+DEDUPLICATION_WINDOW = 10_000
 
 # An acknowledged insert survives a power cut; measured to cost nothing at this block size.
 _COMMON = (
@@ -86,6 +85,11 @@ class Definition:
     ttl: str = ""
     query: str = ""
     table: Table | None = None
+
+    @property
+    def keeps_tokens(self) -> bool:
+        """Whether it is a table, which remembers the tokens of inserts."""
+        return "\nENGINE = " in self.create
 
     @property
     def checksum(self) -> str:

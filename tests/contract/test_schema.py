@@ -10,6 +10,7 @@ import pytest
 from clickhouse_connect.driver.client import Client
 
 from processors import schema
+from processors.insert import StoreInserter
 from processors.store_client import connect
 from schemas.columns import TABLES
 from schemas.ddl import VERSION, definitions
@@ -203,3 +204,44 @@ def test_a_store_of_a_later_release_is_refused(client: Client, name: str) -> Non
 def test_a_store_that_is_away_can_be_asked_again_later() -> None:
     with pytest.raises(StoreUnavailableError):
         schema.plan(connect("http://127.0.0.1:1", connect_timeout_s=1), "otel", DEFAULT)
+
+
+def test_a_smaller_deduplication_window_grows_and_forgets_no_token(client: Client, name: str) -> None:
+    schema.apply(client, name, DEFAULT)
+    for table in ("otel_logs", "logs_1m"):
+        client.command(f"ALTER TABLE {name}.{table} MODIFY SETTING non_replicated_deduplication_window = 1000")
+    inserter = StoreInserter(lambda: client, name)
+    row = {"Timestamp": "2099-01-02 03:04:05", "TenantId": "shop", "Body": "once"}
+    inserter.rows("otel_logs", [row], "token")
+    steps = schema.apply(client, name, DEFAULT)
+    assert [step.reason for step in steps] == ["otel_logs remembers fewer tokens", "logs_1m remembers fewer tokens"]
+    assert schema.plan(client, name, DEFAULT) == []
+    inserter.rows("otel_logs", [row], "token")
+    assert client.query(f"SELECT count() FROM {name}.otel_logs").result_rows == [(1,)]
+    assert client.query(f"SELECT sum(Records) FROM {name}.logs_1m").result_rows == [(1,)]
+
+
+def test_a_larger_deduplication_window_is_an_operators_and_stays(client: Client, name: str) -> None:
+    schema.apply(client, name, DEFAULT)
+    client.command(f"ALTER TABLE {name}.ledger MODIFY SETTING non_replicated_deduplication_window = 200000")
+    assert schema.plan(client, name, DEFAULT) == []
+
+
+def test_a_token_is_remembered_while_a_window_of_others_comes_and_no_longer(client: Client, name: str) -> None:
+    schema.create_database(client, name)
+    client.command(
+        f"CREATE TABLE {name}.few (Day Date, N UInt8) ENGINE = MergeTree PARTITION BY Day ORDER BY N "
+        "SETTINGS non_replicated_deduplication_window = 10"
+    )
+    inserter = StoreInserter(lambda: client, name)
+
+    def insert(token: str, days: int = 1) -> int:
+        inserter.rows("few", [{"Day": f"2026-01-0{day + 1}", "N": 1} for day in range(days)], token)
+        return int(client.query(f"SELECT count() FROM {name}.few").result_rows[0][0])
+
+    assert insert("first") == 1
+    # An insert of three days is three parts, and each takes a place of the window.
+    assert [insert(f"other {n}", days=3) for n in range(3)] == [4, 7, 10]
+    assert insert("first") == 10
+    insert("last")
+    assert insert("first") == 12
