@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -96,12 +96,13 @@ class GrpcReceiver(grpc.GenericRpcHandler):
         signal = self._methods.get(details.method)
         if signal is None:
             return None
+        tenant = self._tenant(details.invocation_metadata)
         try:
-            ticket = self._admission.enter()
+            ticket = self._admission.enter(signal, tenant)
         except SluicewayError as error:
             refuse = partial(self._refuse, signal, error)
             return grpc.stream_unary_rpc_method_handler(_On(refuse, self._control))
-        return grpc.stream_unary_rpc_method_handler(partial(self._export, signal, ticket))
+        return grpc.stream_unary_rpc_method_handler(partial(self._export, signal, tenant, ticket))
 
     def _refuse(
         self, signal: Signal, error: Exception, _requests: Iterator[bytes], context: grpc.ServicerContext
@@ -110,7 +111,7 @@ class GrpcReceiver(grpc.GenericRpcHandler):
         return b""
 
     def _export(
-        self, signal: Signal, ticket: Ticket, requests: Iterator[bytes], context: grpc.ServicerContext
+        self, signal: Signal, tenant: str, ticket: Ticket, requests: Iterator[bytes], context: grpc.ServicerContext
     ) -> bytes:
         failure: Exception
         try:
@@ -118,7 +119,7 @@ class GrpcReceiver(grpc.GenericRpcHandler):
                 body = self._slow_bodies.read(requests, context)
                 started = time.perf_counter()
                 ticket.grow(len(body))
-                receipt = self._reception.receive(signal, _TRANSPORT, self._tenant(context), body)
+                receipt = self._reception.receive(signal, _TRANSPORT, tenant, body)
         except grpc.RpcError:
             # The client went away or sent more than the bound; the core has answered, there is nobody to tell.
             raise
@@ -131,8 +132,8 @@ class GrpcReceiver(grpc.GenericRpcHandler):
         self._abort(signal, failure, context)
         return b""
 
-    def _tenant(self, context: grpc.ServicerContext) -> str:
-        for key, value in context.invocation_metadata():
+    def _tenant(self, metadata: Iterable[tuple[str, str | bytes]] | None) -> str:
+        for key, value in metadata or ():
             if key == self._settings.tenant_header:
                 return value if isinstance(value, str) else value.decode("latin-1")
         return ""

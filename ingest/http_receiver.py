@@ -143,7 +143,7 @@ class HttpReceiver:
         try:
             head = self._head(scope)
             media = head.media
-            with self._admission.enter() as ticket:
+            with self._admission.enter(signal, head.tenant) as ticket:
                 body = await self._body(head, receive, ticket)
                 started = time.perf_counter()
                 receipt = await self._durable(await self._submit(signal, head, body, ticket))

@@ -17,6 +17,7 @@ from ingest.append import Appender
 from ingest.settings import IngestSettings
 from ingest.status import JSON
 from ingest.tally import Tally
+from ingest.throttle import Throttle
 from ingest.validate import validate
 from schemas.errors import LogUnavailableError, MalformedRequestError
 from schemas.settings import RetentionSettings
@@ -53,6 +54,7 @@ class Reception:
         settings: IngestSettings,
         retention: RetentionSettings,
         tally: Tally,
+        throttle: Throttle | None = None,
         *,
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
@@ -66,6 +68,7 @@ class Reception:
             Signal.LOGS: retention.logs_days * _DAY_NS,
         }
         self._tally = tally
+        self._throttle = throttle
         self._clock_ns = clock_ns
 
     def submit(self, signal: Signal, transport: str, tenant: str, body: bytes) -> Pending:
@@ -74,10 +77,12 @@ class Reception:
         Raises:
             MalformedRequestError: not OTLP, or a tenant outside [A-Za-z0-9._-]{0,128}.
             TooLargeError: one item alone is over the log's record bound.
+            OverloadedError: the tenant is over its rate.
             RetryableError: we are stopping.
         """
         if tenant and not _TENANT.fullmatch(tenant):
             raise MalformedRequestError(f"tenant: must match {_TENANT.pattern}; got {tenant[:200]!r}")
+        account = None if self._throttle is None else self._throttle.admit(tenant, len(body))
         self._tally.read(signal, transport, len(body))
         now_ns = self._clock_ns()
         verdict = validate(
@@ -87,6 +92,8 @@ class Reception:
             oldest_ns=max(now_ns - self._oldest_before_ns[signal], 0),
             newest_ns=now_ns + self._newest_after_ns,
         )
+        if self._throttle is not None and account is not None:
+            self._throttle.charge(account, verdict.items + verdict.rejected)
         receipt = Receipt(signal, verdict.items, verdict.rejected, verdict.reason if verdict.rejected else "")
         if verdict.items or verdict.rejected:
             durable = self._appender.submit(signal, tenant, verdict.body, verdict.items, verdict.rejected)

@@ -18,6 +18,7 @@ from ingest.http_receiver import HttpReceiver
 from ingest.receive import Reception
 from ingest.settings import IngestSettings
 from ingest.tally import Tally
+from ingest.throttle import Throttle
 from ingest.validate import is_compiled, warm_up
 from schemas.errors import ConfigurationError
 from schemas.log import LogWriter
@@ -69,10 +70,11 @@ class Receivers:
                     f"receivers have no authentication; got {host!r}"
                 )
         self._settings = settings
-        self._admission = Admission(settings)
+        throttle = Throttle.of(settings)
+        self._admission = Admission(settings, throttle)
         self._tally = Tally(self._admission)
         self._appender = Appender(log, settings, self._tally, clock_ns=clock_ns)
-        reception = Reception(self._appender, settings, retention, self._tally, clock_ns=clock_ns)
+        reception = Reception(self._appender, settings, retention, self._tally, throttle, clock_ns=clock_ns)
         self._grpc = GrpcReceiver(reception, self._admission, self._tally, settings)
         self._http = HttpReceiver(reception, self._admission, self._tally, settings)
         self._accepting = False

@@ -9,6 +9,13 @@ from pydantic import Field, model_validator
 from schemas.settings import MIB, Section
 
 
+class TenantLimit(Section):
+    """What one tenant may send; a rate that is left out is that of all tenants."""
+
+    bytes_per_s: float | None = Field(None, ge=0, description="Bytes a second after decompression; 0 is no limit.")
+    items_per_s: float | None = Field(None, ge=0, description="Items a second; 0 is no limit.")
+
+
 class IngestSettings(Section):
     """OTLP in: where we listen, what one request may cost, how small requests are coalesced."""
 
@@ -52,6 +59,47 @@ class IngestSettings(Section):
         ge=MIB,
         description="Bytes of admitted requests that are not answered yet, both receivers together. Over it: 429 or "
         "RESOURCE_EXHAUSTED with a retry hint.",
+    )
+    max_tenant_share: float = Field(
+        0.75,
+        gt=0,
+        le=1,
+        description="Share of `max_concurrent_requests` and `max_in_flight_bytes` that one tenant may hold alone; "
+        "while others hold some, it may hold share / (1 - share) times what is free. Its only request needs no share. "
+        "Over it: 429 or RESOURCE_EXHAUSTED with a retry hint. 1 lets one tenant hold all.",
+    )
+    max_signal_share: float = Field(
+        0.9,
+        gt=0,
+        le=1,
+        description="The same for one signal (traces, metrics, logs) of all tenants together; above "
+        "`max_tenant_share`, so that a tenant which floods one signal leaves room in it for the others.",
+    )
+    tenant_bytes_per_s: float = Field(
+        0,
+        ge=0,
+        description="Bytes after decompression that one tenant may send, a second. Over it: 429 or RESOURCE_EXHAUSTED "
+        "with the time until it may send again. 0 is no limit.",
+    )
+    tenant_items_per_s: float = Field(
+        0, ge=0, description="Spans, data points and log records that one tenant may send, a second. 0 is no limit."
+    )
+    tenant_burst_s: float = Field(
+        10.0,
+        ge=0,
+        le=3600,
+        description="Seconds of its rate that a tenant which was silent may send at once, besides one request.",
+    )
+    tenant_limits: dict[str, TenantLimit] = Field(
+        {},
+        description="Rates of single tenants in place of the two above: a mapping of tenant to `bytes_per_s` and "
+        "`items_per_s`; '' is the tenant of requests that name none.",
+    )
+    tenants_remembered: int = Field(
+        10_000,
+        ge=1,
+        le=10_000_000,
+        description="Tenants whose rate is kept, about 300 bytes each; the one that was silent longest gives way.",
     )
     max_connections: int = Field(
         1024, ge=1, le=65536, description="Open HTTP connections. Over it a connection is answered 503 and closed."

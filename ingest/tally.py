@@ -21,6 +21,10 @@ _log = logging.getLogger(__name__)
 _REASONS = {
     "max_concurrent_requests": "requests",
     "max_in_flight_bytes": "bytes",
+    "max_tenant_share": "tenant share",
+    "max_signal_share": "signal share",
+    "tenant_bytes_per_s": "tenant rate",
+    "tenant_items_per_s": "tenant rate",
     "body_timeout_s": "slow client",
     "log": "log",
     "receiver": "stopping",

@@ -80,8 +80,9 @@ _SPECS = (
         "sluiceway_ingest_requests_refused_total",
         Kind.OBSERVED_COUNTER,
         "{request}",
-        "Requests pushed back with a retry hint, by what refused them: `requests`, `bytes`, `slow client`, `log`, "
-        "`stopping`, `other`. A refused request is not decoded, so its items are unknown.",
+        "Requests pushed back with a retry hint, by what refused them: `requests`, `bytes`, `tenant share`, "
+        "`signal share`, `tenant rate`, `slow client`, `log`, `stopping`, `other`. A refused request is not decoded, "
+        "so its items are unknown.",
         ("signal", "transport", "reason"),
     ),
     MetricSpec(

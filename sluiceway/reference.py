@@ -9,10 +9,10 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 import typer
-from pydantic import SecretStr
+from pydantic import BaseModel, SecretStr
 from typer.main import get_command
 
 from sluiceway.cli import app
@@ -104,10 +104,18 @@ def _kind(annotation: Any) -> str:
         return "secret"
     if str(annotation).startswith("typing.Literal"):
         return " or ".join(f"`{choice}`" for choice in inner)
+    if get_origin(annotation) is dict:
+        return f"mapping of {_kind(inner[0])} to {_fields(inner[1])}"
     if inner:
         return f"list of {_kind(inner[0])}"
     name = getattr(annotation, "__name__", str(annotation))
     return _KINDS.get(name, name)
+
+
+def _fields(annotation: Any) -> str:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return "{" + ", ".join(annotation.model_fields) + "}"
+    return _kind(annotation)
 
 
 def commands() -> str:

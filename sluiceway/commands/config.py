@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 import yaml
-from pydantic import SecretStr
+from pydantic import BaseModel, SecretStr
 
 from sluiceway.commands.options import ConfigFile, DataDir, loaded
 from sluiceway.config import SETTINGS, Loaded, Setting
@@ -65,6 +65,11 @@ def inline(value: Any) -> str:
         value = str(value)
     if isinstance(value, tuple | set | frozenset):
         value = list(value)
+    if isinstance(value, dict):
+        value = {
+            key: each.model_dump(exclude_none=True) if isinstance(each, BaseModel) else each
+            for key, each in value.items()
+        }
     if not isinstance(value, str | int | float | bool | list | dict | None):
         value = str(value)
     text: str = yaml.safe_dump(value, default_flow_style=True, width=10_000, allow_unicode=True)

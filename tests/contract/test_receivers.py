@@ -250,6 +250,8 @@ def test_over_the_bound_on_bytes_clients_are_told_when_to_come_again(transport: 
         "max_decompressed_bytes": MIB,
         "max_json_memory_bytes": MIB,
         "max_in_flight_bytes": 3 * MIB,
+        "max_tenant_share": 1,
+        "max_signal_share": 1,
     }
     body = _padded(900 * 1024)
     with serving(log, **bounds) as served:

@@ -35,6 +35,8 @@ SETTINGS = IngestSettings(
     body_timeout_s=120.0,
     idle_timeout_s=120.0,
     max_concurrent_requests=8192,
+    max_tenant_share=1,
+    max_signal_share=1,
     max_connections=4096,
     append_timeout_s=120.0,
 )
