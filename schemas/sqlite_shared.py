@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from types import TracebackType
 from typing import Protocol
@@ -53,18 +53,22 @@ class SharedLog:
         self.writers = 0
         self.links: weakref.WeakSet[ClosesWhenIdle] = weakref.WeakSet()
         self._appended: Counter[str] = Counter()
-        self._news = threading.Condition()
+        self._lock = threading.Lock()
+        # One a topic: a reader that is woken looks into the file, so an append must wake no reader of another topic.
+        self._news: defaultdict[str, threading.Condition] = defaultdict(lambda: threading.Condition(self._lock))
 
     def announce(self, topics: Iterable[str]) -> None:
         """Wake the readers of `topics`; call after the commit."""
-        with self._news:
-            self._appended.update(topics)
-            self._news.notify_all()
+        with self._lock:
+            for topic in topics:
+                self._appended[topic] += 1
+                self._news[topic].notify_all()
 
     def wake_all(self) -> None:
         """Let every waiting reader look at its own state again."""
-        with self._news:
-            self._news.notify_all()
+        with self._lock:
+            for news in self._news.values():
+                news.notify_all()
 
     def version(self, topic: str) -> int:
         """A number that changes with every announced append to `topic`."""
@@ -72,9 +76,9 @@ class SharedLog:
 
     def wait(self, topic: str, seen: int, timeout_s: float) -> bool:
         """Whether `version(topic)` left `seen`; returns at the latest after `timeout_s`."""
-        with self._news:
+        with self._lock:
             if self._appended[topic] == seen:
-                self._news.wait(timeout_s)
+                self._news[topic].wait(timeout_s)
             return self._appended[topic] != seen
 
 
