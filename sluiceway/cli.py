@@ -10,7 +10,7 @@ import typer
 from typer.exceptions import TyperException
 
 from schemas.errors import ConfigurationError, SluicewayError
-from sluiceway.commands import audit, config, deadletters, demo, doctor, query, schema, up, version
+from sluiceway.commands import audit, collector_config, config, deadletters, demo, doctor, query, schema, up, version
 
 EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130
@@ -46,6 +46,7 @@ app.add_typer(deadletters.app, name="deadletters")
 app.add_typer(schema.app, name="schema")
 app.command("doctor")(doctor.doctor)
 app.add_typer(config.app, name="config")
+app.add_typer(collector_config.app, name="collector-config")
 app.command("version")(version.version)
 
 

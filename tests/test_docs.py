@@ -17,7 +17,7 @@ DOCS = ROOT / "docs"
 PAGES = sorted({*DOCS.glob("*.md"), *DOCS.glob("decisions/*.md"), *ROOT.glob("*.md")})
 COMMANDS = [" ".join(("sluiceway", *path)) for path, _ in every_command()]
 _LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)")
-_COMMAND_IN_TEXT = re.compile(r"\bsluiceway ((?:[a-z]+)(?: [a-z]+)?)")
+_COMMAND_IN_TEXT = re.compile(r"\bsluiceway ([a-z]+(?:-[a-z]+)*(?: [a-z]+)?)")
 
 
 @pytest.mark.parametrize("path", documents(), ids=lambda path: path.name)

@@ -1,0 +1,1 @@
+"""Configurations of OpenTelemetry Collectors that send to this deployment."""
