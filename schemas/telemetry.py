@@ -184,6 +184,13 @@ _SPECS = (
         ("signal",),
     ),
     MetricSpec(
+        "sluiceway_log_expired_records_total",
+        Kind.COUNTER,
+        "{record}",
+        "Offsets that the retention of a topic deleted before they were stored: data lost.",
+        ("topic",),
+    ),
+    MetricSpec(
         "sluiceway_log_dead_letters",
         Kind.OBSERVED_GAUGE,
         "{record}",

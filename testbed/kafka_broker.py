@@ -89,7 +89,8 @@ def _java_command(*arguments: str, long_lived: bool = False) -> list[str | Path]
 
 def cluster_id() -> str:
     """A fresh cluster id in Kafka's own form."""
-    return base64.urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
+    # Kafka's own tool takes one that begins with a hyphen for an option.
+    return base64.urlsafe_b64encode(b"\0" + uuid.uuid4().bytes[1:]).rstrip(b"=").decode()
 
 
 class Broker:

@@ -1,0 +1,281 @@
+"""What operators' commands read and do on a log on Kafka: the audit's snapshot, dead letters, redrive."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from kafka import KafkaAdminClient, TopicPartition
+from kafka.errors import KafkaError
+
+from processors.arena import Arena
+from processors.decode import decode
+from processors.kafka_dead_letters import dead_letter_producer
+from processors.kafka_log import topic_id
+from processors.kafka_scan import TopicScanner
+from schemas.errors import LogUnavailableError
+from schemas.kafka_log import (
+    connection_options,
+    consumer_group,
+    dead_letter_topic,
+    decode_dead_letter,
+    decode_progress,
+    encode_headers,
+    encode_redriven,
+    position_key,
+    topic_names,
+)
+from schemas.kafka_settings import KafkaSettings
+from schemas.log import KeptDeadLetter, LogSnapshot, Progress, Record, TopicCount
+from schemas.signals import signal_of
+
+_Key = tuple[str, int]
+# One transaction of a redrive; a redrive that ends in the middle repeats nothing of those before it.
+_REDRIVE_LETTERS = 64
+
+
+@dataclass(slots=True)
+class _Counted:
+    """One partition as far as it was read: totals, and the records that were in flight at the last look, one by one."""
+
+    since: int
+    end: int
+    totals: dict[str, list[int]] = field(default_factory=dict)
+    waiting: deque[tuple[int, str, int, int]] = field(default_factory=deque)
+
+    def add(self, record: Record, items: int) -> None:
+        total = self.totals.setdefault(record.tenant, [0, 0, 0])
+        for n, count in enumerate((1, items, record.rejected)):
+            total[n] += count
+        self.waiting.append((record.offset, record.tenant, items, record.received_at_ns))
+
+
+class KafkaLogInspector:
+    """`LogInspector` on a log on Kafka. A snapshot reads what the topics keep; later ones read on from there."""
+
+    def __init__(
+        self, settings: KafkaSettings, group: str | None = None, *, clock_ns: Callable[[], int] = time.time_ns
+    ) -> None:
+        self._settings = settings
+        self._names = topic_names(settings)
+        self._topics = {name: topic for topic, name in self._names.items()}
+        self._group = group or settings.group
+        self._clock_ns = clock_ns
+        self._scanner = TopicScanner(settings)
+        self._counted: dict[_Key, _Counted] = {}
+        self._arena = Arena()
+
+    def starts(self) -> Mapping[_Key, int]:
+        """See `LogInspector.starts`."""
+        begins, _ = self._scanner.bounds(self._configured())
+        return {(self._topics[name], partition): offset for (name, partition), offset in begins.items()}
+
+    def snapshot(self, since: Mapping[_Key, int] | None = None) -> LogSnapshot:
+        """See `LogInspector.snapshot`. Where readers stand is read first: what is stored meanwhile counts as in flight.
+
+        Raises:
+            LogUnavailableError: brokers do not answer.
+        """
+        progress = self._progress()
+        log_ids = {topic: topic_id(self._settings, self._names[topic]) for topic in {topic for topic, _ in progress}}
+        since = dict(since or {})
+        begins, ends = self._scanner.bounds(self._configured())
+        self._count(begins, ends, since)
+        counts: list[TopicCount] = []
+        in_flight: Counter[tuple[str, int, str]] = Counter()
+        records: Counter[tuple[str, int, str]] = Counter()
+        oldest_ns: dict[tuple[str, int, str], int] = {}
+        for (topic, partition), counted in sorted(self._counted.items()):
+            counts += [TopicCount(topic, partition, tenant, *total) for tenant, total in counted.totals.items()]
+            stored = progress.get((topic, partition), Progress(counted.since)).next_offset
+            while counted.waiting and counted.waiting[0][0] < stored:
+                counted.waiting.popleft()
+            for _, tenant, items, received_at_ns in counted.waiting:
+                key = (topic, partition, tenant)
+                in_flight[key] += items
+                records[key] += 1
+                oldest_ns[key] = min(received_at_ns, oldest_ns.get(key, received_at_ns))
+        waiting: Counter[tuple[str, str]] = Counter()
+        for kept in self._letters():
+            if kept.redriven_at_ns is None:
+                waiting[kept.letter.source.topic, kept.letter.source.tenant] += 1
+        counted_from = {key: counted.since for key, counted in self._counted.items()}
+        return LogSnapshot(counts, progress, in_flight, waiting, records, oldest_ns, log_ids, counted_from)
+
+    def size_bytes(self) -> int:
+        """See `LogInspector.size_bytes`: all replicas of our topics on all brokers."""
+        names = [*self._names.values(), *map(dead_letter_topic, self._names.values())]
+        with self._admin() as admin:
+            directories = admin.describe_log_dirs(names)
+        return sum(_sizes(directories))
+
+    def dead_letters(self, topic: str | None = None, *, limit: int = 100, after_id: int = 0) -> list[KeptDeadLetter]:
+        """See `LogInspector.dead_letters`. Ids are unique within a topic.
+
+        Raises:
+            LogUnavailableError: brokers do not answer.
+        """
+        found = [kept for kept in self._letters(topic) if kept.id > after_id]
+        return found[:limit]
+
+    def redrive(self, topic: str, ids: Sequence[int] | None = None) -> int:
+        """See `LogInspector.redrive`. The append and the mark are one transaction, so each is redriven once.
+
+        Raises:
+            LogUnavailableError: brokers do not answer. What was redriven before stays redriven and marked.
+        """
+        chosen = None if ids is None else frozenset(ids)
+        redriven = 0
+        try:
+            # A second redrive at the same time takes over the transactional id, and the first one ends with an error.
+            producer = dead_letter_producer(self._settings, f"{self._group}.redrive.{self._names[topic]}")
+            try:
+                producer.init_transactions()
+                letters = [
+                    kept
+                    for kept in self._letters(topic)
+                    if kept.redriven_at_ns is None and (chosen is None or kept.id in chosen)
+                ]
+                for first in range(0, len(letters), _REDRIVE_LETTERS):
+                    part = letters[first : first + _REDRIVE_LETTERS]
+                    producer.begin_transaction()
+                    appended = [self._append_again(producer, kept) for kept in part]
+                    producer.commit_transaction()
+                    redriven += len(part)
+                    self._await_committed([future.get(timeout=1) for future in appended])
+            finally:
+                producer.close(timeout=1)
+        except (KafkaError, OSError) as error:
+            raise LogUnavailableError(f"kafka: redrive: {type(error).__name__}: {error}") from error
+        return redriven
+
+    def close(self) -> None:
+        """See `LogInspector.close`."""
+        self._scanner.close()
+
+    def _await_committed(self, appended: Sequence[Any]) -> None:
+        """A transaction is decided before its mark is on every partition; readers see its records after the mark."""
+        last: dict[_Key, int] = {}
+        for each in appended:
+            last[each.topic, each.partition] = max(each.offset, last.get((each.topic, each.partition), 0))
+        until_s = time.monotonic() + self._settings.request_timeout_s
+        while time.monotonic() < until_s:
+            _, ends = self._scanner.bounds(list(last))
+            if all(ends[key] > offset for key, offset in last.items()):
+                return
+            time.sleep(0.02)
+
+    def _append_again(self, producer: Any, kept: KeptDeadLetter) -> Any:
+        source = kept.letter.source
+        marked = {**source.headers, "redriven_from": f"{source.topic}/{source.partition}/{source.offset}"}
+        headers = encode_headers(source.tenant, source.received_at_ns, source.items, 0, marked)
+        name = self._names[source.topic]
+        replaced = encode_redriven(kept.letter, kept.id, self._clock_ns())
+        producer.send(dead_letter_topic(name), source.value, position_key(source), replaced, 0)
+        return producer.send(name, source.value, headers=headers, partition=source.partition)
+
+    def _configured(self) -> list[_Key]:
+        return [(self._names[topic], partition) for topic, partition in self._scanner.partitions(self._names)]
+
+    def _admin(self) -> _Admin:
+        return _Admin(self._settings)
+
+    def _progress(self) -> dict[_Key, Progress]:
+        partitions = self._configured()
+        groups = {name: consumer_group(self._group, name) for name, _ in partitions}
+        asked = {
+            group: [TopicPartition(*each) for each in partitions if each[0] == name] for name, group in groups.items()
+        }
+        with self._admin() as admin:
+            answered = admin.list_group_offsets(asked) if asked else {}
+        begins, _ = self._scanner.bounds(partitions)
+        progress: dict[_Key, Progress] = {}
+        for name, partition in partitions:
+            committed = answered.get(groups[name], {}).get(TopicPartition(name, partition))
+            key = (self._topics[name], partition)
+            if committed is None or committed.offset < 0:
+                progress[key] = Progress(begins[name, partition])
+            else:
+                _, frozen = decode_progress(committed.metadata)
+                progress[key] = Progress(committed.offset, frozen)
+        return progress
+
+    def _count(self, begins: Mapping[_Key, int], ends: Mapping[_Key, int], since: Mapping[_Key, int]) -> None:
+        read_from: dict[_Key, int] = {}
+        for (name, partition), begin in begins.items():
+            key = (self._topics[name], partition)
+            counted = self._counted.get(key)
+            wanted = max(begin, since.get(key, counted.since if counted else begin))
+            if counted is None or counted.since != wanted:
+                self._counted[key] = _Counted(wanted, wanted)
+            read_from[name, partition] = self._counted[key].end
+        for record, _ in self._scanner.read(read_from, ends):
+            topic = self._topics[record.topic]
+            self._counted[topic, record.partition].add(record, self._items(topic, record))
+        for (name, partition), end in ends.items():
+            self._counted[self._topics[name], partition].end = max(end, read_from[name, partition])
+
+    def _items(self, topic: str, record: Record) -> int:
+        if record.items is not None:
+            return record.items
+        # A Collector's: counted as the ledger counts it.
+        return int(decode(signal_of(topic), [record], self._arena).items[0])
+
+    def _letters(self, topic: str | None = None) -> Iterator[KeptDeadLetter]:
+        for each in self._names if topic is None else [topic]:
+            yield from self._letters_of(each)
+
+    def _letters_of(self, topic: str) -> Iterator[KeptDeadLetter]:
+        partitions = [(dead_letter_topic(self._names[topic]), 0)]
+        begins, ends = self._scanner.bounds(partitions)
+        kept: dict[bytes, KeptDeadLetter] = {}
+        for record, key in self._scanner.read(begins, ends):
+            found = decode_dead_letter(record)
+            if found is None or key is None:
+                continue
+            before = kept.get(key)
+            if found.redriven_at_ns is not None:
+                kept[key] = KeptDeadLetter(found.id or 0, found.letter, found.redriven_at_ns)
+            elif before is None:
+                # Ids begin at 1, so that `--after 0` is all.
+                kept[key] = KeptDeadLetter(record.offset + 1, found.letter)
+        yield from sorted(kept.values(), key=lambda each: each.id)
+
+
+class _Admin:
+    """An admin client for as long as one question takes; its errors are ours."""
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        self._settings = settings
+
+    def __enter__(self) -> KafkaAdminClient:
+        try:
+            self._client = KafkaAdminClient(
+                **connection_options(self._settings),
+                client_id="sluiceway-inspect",
+                bootstrap_timeout_ms=int(self._settings.request_timeout_s * 1000),
+            )
+        except (KafkaError, OSError) as error:
+            raise LogUnavailableError(f"kafka: {type(error).__name__}: {error}") from error
+        return self._client
+
+    def __exit__(self, kind: object, error: BaseException | None, where: object) -> None:
+        self._client.close()
+        if isinstance(error, KafkaError | OSError):
+            raise LogUnavailableError(f"kafka: {type(error).__name__}: {error}") from error
+
+
+def _sizes(found: object) -> Iterator[int]:
+    """Every `size` of the partitions in the nested answer of DescribeLogDirs."""
+    if isinstance(found, dict):
+        for name, value in found.items():
+            if name in ("partition_size", "size") and isinstance(value, int):
+                yield value
+            else:
+                yield from _sizes(value)
+    elif isinstance(found, list):
+        for value in found:
+            yield from _sizes(value)
