@@ -49,8 +49,7 @@ class Appender:
         self, log: LogWriter, settings: IngestSettings, tally: Tally, *, clock_ns: Callable[[], int] = time.time_ns
     ) -> None:
         self._writer = log
-        self._max_record_bytes = log.max_record_bytes()
-        self._coalesce_bytes = min(settings.coalesce_bytes, self._max_record_bytes)
+        self._most_coalesced_bytes = settings.coalesce_bytes
         self._linger_s = settings.coalesce_linger_ms / 1000
         self._retry_after_s = settings.retry_after_s
         self._tally = tally
@@ -62,6 +61,11 @@ class Appender:
         self._failure: str | None = None
         self._thread = threading.Thread(target=self._run, name="ingest-append", daemon=True)
         self._thread.start()
+
+    @property
+    def _coalesce_bytes(self) -> int:
+        # Asked each time: a log across a network learns its bound when it first answers.
+        return min(self._most_coalesced_bytes, self._writer.max_record_bytes())
 
     @property
     def failure(self) -> str | None:
@@ -79,8 +83,9 @@ class Appender:
             RetryableError: we are stopping.
         """
         parts: Sequence[tuple[bytes, int]] = ((body, items),)
-        if len(body) > self._max_record_bytes:
-            parts = split(signal, body, items, self._max_record_bytes)
+        max_record_bytes = self._writer.max_record_bytes()
+        if len(body) > max_record_bytes:
+            parts = split(signal, body, items, max_record_bytes)
         submitted = _Submitted(signal, tenant, parts, rejected, len(body), self._clock_ns())
         with self._gate:
             if self._closed:

@@ -56,9 +56,13 @@ class Consumer:
         """Begin to consume."""
         self._thread.start()
 
+    def begin_stop(self) -> None:
+        """Read nothing more from now on."""
+        self._stop.set()
+
     def stop(self, timeout_s: float) -> bool:
         """Finish the batch under way; False when that took over `timeout_s` (it stays frozen and is repeated)."""
-        self._stop.set()
+        self.begin_stop()
         self._thread.join(timeout_s)
         stopped = not self._thread.is_alive()
         if stopped:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kafka import KafkaAdminClient, TopicPartition
@@ -65,7 +65,9 @@ class KafkaLogInspector:
         self._group = group or settings.group
         self._clock_ns = clock_ns
         self._scanner = TopicScanner(settings)
+        self._admin = _Admin(settings)
         self._counted: dict[_Key, _Counted] = {}
+        self._known_letters: dict[str, tuple[int, dict[bytes, KeptDeadLetter]]] = {}
         self._arena = Arena()
 
     def starts(self) -> Mapping[_Key, int]:
@@ -98,19 +100,36 @@ class KafkaLogInspector:
                 in_flight[key] += items
                 records[key] += 1
                 oldest_ns[key] = min(received_at_ns, oldest_ns.get(key, received_at_ns))
-        waiting: Counter[tuple[str, str]] = Counter()
-        for kept in self._letters():
-            if kept.redriven_at_ns is None:
-                waiting[kept.letter.source.topic, kept.letter.source.tenant] += 1
+        waiting = self.waiting_letters()
         counted_from = {key: counted.since for key, counted in self._counted.items()}
         return LogSnapshot(counts, progress, in_flight, waiting, records, oldest_ns, log_ids, counted_from)
+
+    def positions(self) -> tuple[dict[_Key, Progress], dict[_Key, int]]:
+        """Where readers stand, then where the topics end, by (topic, partition).
+
+        Raises:
+            LogUnavailableError: brokers do not answer.
+        """
+        progress = self._progress()
+        _, ends = self._scanner.bounds([(self._names[topic], partition) for topic, partition in progress])
+        return progress, {(self._topics[name], partition): end for (name, partition), end in ends.items()}
+
+    def waiting_letters(self) -> dict[tuple[str, str], int]:
+        """Dead letters that wait, by (topic, tenant). Their topics are read again only where they have grown.
+
+        Raises:
+            LogUnavailableError: brokers do not answer.
+        """
+        waiting: Counter[tuple[str, str]] = Counter()
+        for kept in self._letters(bodies=False):
+            if kept.redriven_at_ns is None:
+                waiting[kept.letter.source.topic, kept.letter.source.tenant] += 1
+        return waiting
 
     def size_bytes(self) -> int:
         """See `LogInspector.size_bytes`: all replicas of our topics on all brokers."""
         names = [*self._names.values(), *map(dead_letter_topic, self._names.values())]
-        with self._admin() as admin:
-            directories = admin.describe_log_dirs(names)
-        return sum(_sizes(directories))
+        return sum(_sizes(self._admin.ask(lambda admin: admin.describe_log_dirs(names))))
 
     def dead_letters(self, topic: str | None = None, *, limit: int = 100, after_id: int = 0) -> list[KeptDeadLetter]:
         """See `LogInspector.dead_letters`. Ids are unique within a topic.
@@ -155,6 +174,7 @@ class KafkaLogInspector:
     def close(self) -> None:
         """See `LogInspector.close`."""
         self._scanner.close()
+        self._admin.close()
 
     def _await_committed(self, appended: Sequence[Any]) -> None:
         """A transaction is decided before its mark is on every partition; readers see its records after the mark."""
@@ -180,17 +200,13 @@ class KafkaLogInspector:
     def _configured(self) -> list[_Key]:
         return [(self._names[topic], partition) for topic, partition in self._scanner.partitions(self._names)]
 
-    def _admin(self) -> _Admin:
-        return _Admin(self._settings)
-
     def _progress(self) -> dict[_Key, Progress]:
         partitions = self._configured()
         groups = {name: consumer_group(self._group, name) for name, _ in partitions}
         asked = {
             group: [TopicPartition(*each) for each in partitions if each[0] == name] for name, group in groups.items()
         }
-        with self._admin() as admin:
-            answered = admin.list_group_offsets(asked) if asked else {}
+        answered = self._admin.ask(lambda admin: admin.list_group_offsets(asked)) if asked else {}
         begins, _ = self._scanner.bounds(partitions)
         progress: dict[_Key, Progress] = {}
         for name, partition in partitions:
@@ -224,16 +240,19 @@ class KafkaLogInspector:
         # A Collector's: counted as the ledger counts it.
         return int(decode(signal_of(topic), [record], self._arena).items[0])
 
-    def _letters(self, topic: str | None = None) -> Iterator[KeptDeadLetter]:
+    def _letters(self, topic: str | None = None, *, bodies: bool = True) -> Iterator[KeptDeadLetter]:
         for each in self._names if topic is None else [topic]:
-            yield from self._letters_of(each)
+            yield from self._letters_of(each, bodies=bodies)
 
-    def _letters_of(self, topic: str) -> Iterator[KeptDeadLetter]:
-        partitions = [(dead_letter_topic(self._names[topic]), 0)]
-        begins, ends = self._scanner.bounds(partitions)
-        kept: dict[bytes, KeptDeadLetter] = {}
-        for record, key in self._scanner.read(begins, ends):
-            found = decode_dead_letter(record)
+    def _letters_of(self, topic: str, *, bodies: bool) -> Iterator[KeptDeadLetter]:
+        where = (dead_letter_topic(self._names[topic]), 0)
+        if not self._scanner.partitions({where[0]: where[0]}):
+            return
+        begins, ends = self._scanner.bounds([where])
+        # Who looks every second keeps what it found, without the bodies.
+        known_end, kept = (begins[where], {}) if bodies else self._known_letters.get(topic, (begins[where], {}))
+        for record, key in self._scanner.read({where: max(known_end, begins[where])}, ends):
+            found = decode_dead_letter(record if bodies else replace(record, value=b""))
             if found is None or key is None:
                 continue
             before = kept.get(key)
@@ -242,30 +261,35 @@ class KafkaLogInspector:
             elif before is None:
                 # Ids begin at 1, so that `--after 0` is all.
                 kept[key] = KeptDeadLetter(record.offset + 1, found.letter)
+        if not bodies:
+            self._known_letters[topic] = (ends[where], kept)
         yield from sorted(kept.values(), key=lambda each: each.id)
 
 
 class _Admin:
-    """An admin client for as long as one question takes; its errors are ours."""
+    """An admin client that opens at the first question and again after a failure; its errors are ours."""
 
     def __init__(self, settings: KafkaSettings) -> None:
         self._settings = settings
+        self._client: KafkaAdminClient | None = None
 
-    def __enter__(self) -> KafkaAdminClient:
+    def ask(self, question: Callable[[KafkaAdminClient], Any]) -> Any:
         try:
-            self._client = KafkaAdminClient(
-                **connection_options(self._settings),
-                client_id="sluiceway-inspect",
-                bootstrap_timeout_ms=int(self._settings.request_timeout_s * 1000),
-            )
+            if self._client is None:
+                self._client = KafkaAdminClient(
+                    **connection_options(self._settings),
+                    client_id="sluiceway-inspect",
+                    bootstrap_timeout_ms=int(self._settings.request_timeout_s * 1000),
+                )
+            return question(self._client)
         except (KafkaError, OSError) as error:
+            self.close()
             raise LogUnavailableError(f"kafka: {type(error).__name__}: {error}") from error
-        return self._client
 
-    def __exit__(self, kind: object, error: BaseException | None, where: object) -> None:
-        self._client.close()
-        if isinstance(error, KafkaError | OSError):
-            raise LogUnavailableError(f"kafka: {type(error).__name__}: {error}") from error
+    def close(self) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            client.close()
 
 
 def _sizes(found: object) -> Iterator[int]:

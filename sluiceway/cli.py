@@ -10,7 +10,18 @@ import typer
 from typer.exceptions import TyperException
 
 from schemas.errors import ConfigurationError, SluicewayError
-from sluiceway.commands import audit, collector_config, config, deadletters, demo, doctor, query, schema, up, version
+from sluiceway.commands import (
+    audit,
+    collector_config,
+    config,
+    deadletters,
+    demo,
+    doctor,
+    query,
+    running,
+    schema,
+    version,
+)
 
 EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130
@@ -38,7 +49,9 @@ def _global(
     pass
 
 
-app.command("up")(up.up)
+app.command("up")(running.up)
+app.command("ingest")(running.ingest)
+app.command("process")(running.process)
 app.command("demo")(demo.demo)
 app.command("query")(query.query)
 app.command("audit")(audit.audit)

@@ -25,6 +25,7 @@ from dashboards.settings import ViewerSettings
 from ingest.settings import IngestSettings
 from processors.settings import BatchSettings
 from schemas.errors import ConfigurationError
+from schemas.kafka_settings import KafkaSettings
 from schemas.settings import LogSettings, RetentionSettings, StoreSettings
 from sluiceway.config_file import find_file, read_file
 from sluiceway.settings import TelemetrySettings
@@ -71,6 +72,7 @@ class Config(BaseSettings):
     )
     ingest: IngestSettings = Field(IngestSettings(), description="OTLP in: addresses, bounds, coalescing.")
     log: LogSettings = Field(LogSettings(), description="The embedded log.")
+    kafka: KafkaSettings = Field(KafkaSettings(), description="The log on Kafka instead.")
     batch: BatchSettings = Field(BatchSettings(), description="When records become a batch, and when a consumer stops.")
     store: StoreSettings = Field(StoreSettings(), description="The ClickHouse server.")
     retention: RetentionSettings = Field(RetentionSettings(), description="How long the store keeps what it holds.")

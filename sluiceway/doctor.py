@@ -236,7 +236,9 @@ def store(config: Config) -> Iterator[Finding]:
 
 
 def log(config: Config) -> Finding:
-    """The embedded log: readable, how large, how far behind the store is."""
+    """The log: readable, how large, how far behind the store is."""
+    if config.kafka.enabled:
+        return _log_on_kafka(config)
     from processors.sqlite_log import SqliteLogInspector  # noqa: PLC0415
 
     path = log_path(config)
@@ -259,6 +261,26 @@ def log(config: Config) -> Finding:
             Status.WARN, "log", seen, "the store does not keep up: see the store's lines, or raise log.max_bytes"
         )
     return Finding(Status.OK, "log", seen)
+
+
+def _log_on_kafka(config: Config) -> Finding:
+    from sluiceway.log_access import LogAccess  # noqa: PLC0415
+
+    access = LogAccess(config)
+    try:
+        figures = access.figures()
+        try:
+            seen = figures.figures()
+        finally:
+            figures.close()
+    except SluicewayError as error:
+        advice = "check kafka.bootstrap_servers and its credentials; ingest makes the topics at its first request"
+        return Finding(Status.FAIL, "log", f"{access.where}: {error}", advice)
+    lag, waiting = sum(seen.log.in_flight_records.values()), sum(seen.log.dead_letters.values())
+    text = f"{access.where}: {len(seen.log.progress)} partitions, {lag} records in flight, {waiting} dead letters"
+    if waiting:
+        return Finding(Status.WARN, "log", text, "look at them: sluiceway deadletters list")
+    return Finding(Status.OK, "log", text)
 
 
 def clock(now_s: float | None = None) -> Finding:

@@ -8,10 +8,11 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Protocol
 
 from dashboards.viewer.health import HealthFigures
 from schemas.errors import LogUnavailableError
-from schemas.log import LogInspector
+from schemas.log import LogSnapshot
 from schemas.signals import NAMES, Signal, signal_of
 from schemas.telemetry import observe
 
@@ -22,6 +23,19 @@ _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _TOPICS = frozenset(names.topic for names in NAMES.values())
 
 
+class Standing(Protocol):
+    """Where the log stands: an inspector, or the cheaper part of one."""
+
+    def snapshot(self) -> LogSnapshot:
+        """As `LogInspector.snapshot`."""
+
+    def size_bytes(self) -> int:
+        """As `LogInspector.size_bytes`."""
+
+    def close(self) -> None:
+        """Release the log."""
+
+
 class LogFigures:
     """The log side of the pipeline for the viewer and for our own metrics. Safe from any thread.
 
@@ -30,8 +44,8 @@ class LogFigures:
 
     def __init__(
         self,
-        inspector: LogInspector,
-        log_max_bytes: int,
+        inspector: Standing,
+        log_max_bytes: int | None,
         *,
         max_age_s: float = 1.0,
         clock_ns: Callable[[], int] = time.time_ns,
@@ -57,6 +71,10 @@ class LogFigures:
                 self._read_at = time.monotonic()
             return self._figures
 
+    def close(self) -> None:
+        """Release the log."""
+        self._inspector.close()
+
     def _age_s(self, received_at_ns: int) -> float:
         # The wall clock may have stepped back since: an age below zero would say that the future is waiting.
         return max(0, self._clock_ns() - received_at_ns) / 1e9
@@ -70,7 +88,9 @@ class LogFigures:
         return _by_signal(self.figures().log.in_flight_records)
 
     def lag_items(self) -> Observed:
-        """Items not yet stored, by signal."""
+        """Items not yet stored, by signal; none where the log counts only records."""
+        if self._log_max_bytes is None:
+            return []
         return _by_signal(self.figures().log.in_flight_items)
 
     def lag_seconds(self) -> Observed:
@@ -120,12 +140,12 @@ _reading: dict[str, Callable[[], Observed]] = {}
 
 
 def observe_pipeline(
-    figures: LogFigures, pids: Mapping[str, Callable[[], int | None]], restarts: Callable[[], int] | None
+    figures: LogFigures | None, pids: Mapping[str, Callable[[], int | None]], restarts: Callable[[], int] | None
 ) -> Callable[[], None]:
     """Let this process's metrics read one pipeline; returns what ends that.
 
     Args:
-        figures: of its log.
+        figures: of its log; None where another process says them.
         pids: process ids by component (`pipeline`, `store`); None while there is no such process.
         restarts: how often the store was started again; None when the store is not ours to start.
     """
@@ -140,12 +160,16 @@ def observe_pipeline(
 
         return observed
 
-    mine: dict[str, Callable[[], Observed]] = {
-        "sluiceway_log_size_bytes": figures.size,
-        "sluiceway_log_lag_records": figures.lag_records,
-        "sluiceway_log_lag_items": figures.lag_items,
-        "sluiceway_log_lag_seconds": figures.lag_seconds,
-        "sluiceway_log_dead_letters": figures.dead_letters,
+    mine: dict[str, Callable[[], Observed]] = {}
+    if figures is not None:
+        mine |= {
+            "sluiceway_log_size_bytes": figures.size,
+            "sluiceway_log_lag_records": figures.lag_records,
+            "sluiceway_log_lag_items": figures.lag_items,
+            "sluiceway_log_lag_seconds": figures.lag_seconds,
+            "sluiceway_log_dead_letters": figures.dead_letters,
+        }
+    mine |= {
         "sluiceway_runtime_resident_bytes": of_processes(resident_bytes),
         "sluiceway_runtime_cpu_seconds_total": of_processes(cpu_seconds),
     }

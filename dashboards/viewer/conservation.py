@@ -84,6 +84,9 @@ def balances(log: LogSnapshot, ledger_rows: Sequence[Row]) -> list[Balance]:
         ledger.of(tenant, topic).waiting += letters
     for row in ledger_rows:
         balance = ledger.of(row["TenantId"], row["Topic"])
+        if not log.counts:
+            # A log across a network is not counted for a page: what its readers received is all that is known.
+            balance.accepted += row["ReceivedItems"]
         balance.stored += row["StoredItems"]
         balance.rejected += row["RejectedItems"]
         balance.sampled_out += row["SampledOutItems"]

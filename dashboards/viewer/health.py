@@ -13,15 +13,17 @@ class HealthFigures:
     """The log side of the pipeline at one instant.
 
     Attributes:
-        log: counts, progress, items in flight and waiting dead letters, from one transaction.
+        log: counts, progress, items in flight and waiting dead letters, from one transaction. Where the log counts no
+            items (no `counts`), the ledger alone says what was received.
         log_size_bytes: what the log holds on disk.
-        log_max_bytes: the log's bound; new requests are refused when all of it is not yet stored.
+        log_max_bytes: the log's bound; new requests are refused when all of it is not yet stored. None where brokers
+            bound it.
         lag_s: age of the oldest record that is not yet stored, seconds; 0 when there is none, None when not known.
     """
 
     log: LogSnapshot
     log_size_bytes: int
-    log_max_bytes: int
+    log_max_bytes: int | None
     lag_s: float | None = None
 
 

@@ -1,4 +1,4 @@
-"""The viewer as a part of a larger program: an HTTP server on a thread of its own, with a clean start and stop."""
+"""The viewer, or probes alone, as a part of a larger program: an HTTP server on a thread of its own."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 import uvicorn
 from clickhouse_connect.driver.client import Client
+from starlette.applications import Starlette
 from starlette.routing import BaseRoute
 
 from dashboards.settings import ViewerSettings
@@ -18,33 +19,19 @@ from dashboards.viewer.health import PipelineHealth
 from schemas.errors import ConfigurationError, SluicewayError
 
 
-class Viewer:
-    """Serves the pages from `start` to `stop`; may be started again. Takes no signals: the program stops it.
+class AppServer:
+    """Serves one application from `start` to `stop`; may be started again. Takes no signals: the program stops it.
 
     Args:
-        settings: where to listen and how hard to ask.
-        connect_store: opens a connection that only reads; the store need not be up yet.
-        store_name: names the store in errors.
-        health: the log side of the pipeline.
-        otlp_grpc, otlp_http: where the receivers listen; the empty page tells people to send there.
-        routes: further routes of the program on the same port, such as probes.
+        settings: where to listen, and whether at all.
+        build: makes the application, at every start.
     """
 
-    def __init__(
-        self, settings: ViewerSettings, connect_store: Callable[[], Client], health: PipelineHealth, *,
-        store_name: str = "the configured address",
-        otlp_grpc: str = "http://127.0.0.1:4317", otlp_http: str = "http://127.0.0.1:4318",
-        routes: Sequence[BaseRoute] = (),
-    ) -> None:  # fmt: skip
+    def __init__(self, settings: ViewerSettings, build: Callable[[], Starlette]) -> None:
         self._settings = settings
-        self._connect_store = connect_store
-        self._store_name = store_name
-        self._health = health
-        self._intake = app.Intake(otlp_grpc, otlp_http)
-        self._routes = tuple(routes)
+        self._build = build
         self._server: uvicorn.Server | None = None
         self._thread: threading.Thread | None = None
-        self._store: StoreReader | None = None
         self._port = settings.port
 
     @property
@@ -65,15 +52,8 @@ class Viewer:
             return
         listening = self._listen()
         try:
-            store = StoreReader(
-                self._connect_store,
-                where=self._store_name,
-                pool_size=self._settings.pool_size,
-                query_timeout_s=self._settings.query_timeout_s,
-                waiting_max=self._settings.waiting_max,
-            )
             config = uvicorn.Config(
-                app.build(self._settings, store, self._health, self._intake, self._routes),
+                self._build(),
                 lifespan="off",
                 log_config=None,
                 access_log=False,
@@ -87,7 +67,7 @@ class Viewer:
         except BaseException:
             listening.close()
             raise
-        self._store, self._server = store, uvicorn.Server(config)
+        self._server = uvicorn.Server(config)
         self._thread = threading.Thread(
             target=self._server.run, kwargs={"sockets": [listening]}, name="viewer", daemon=True
         )
@@ -104,9 +84,7 @@ class Viewer:
         if self._server is not None and self._thread is not None:
             self._server.should_exit = True
             self._thread.join()
-        if self._store is not None:
-            self._store.close()
-        self._server = self._thread = self._store = None
+        self._server = self._thread = None
 
     def _listen(self) -> socket.socket:
         # Bound here and not by uvicorn, which ends the whole program when a port is taken.
@@ -123,3 +101,47 @@ class Viewer:
             ) from error
         self._port = listening.getsockname()[1]
         return listening
+
+
+class Viewer(AppServer):
+    """An `AppServer` of the pages.
+
+    Args:
+        settings: where to listen and how hard to ask.
+        connect_store: opens a connection that only reads; the store need not be up yet.
+        store_name: names the store in errors.
+        health: the log side of the pipeline.
+        otlp_grpc, otlp_http: where the receivers listen; the empty page tells people to send there.
+        routes: further routes of the program on the same port, such as probes.
+    """
+
+    def __init__(
+        self, settings: ViewerSettings, connect_store: Callable[[], Client], health: PipelineHealth, *,
+        store_name: str = "the configured address",
+        otlp_grpc: str = "http://127.0.0.1:4317", otlp_http: str = "http://127.0.0.1:4318",
+        routes: Sequence[BaseRoute] = (),
+    ) -> None:  # fmt: skip
+        super().__init__(settings, self._pages)
+        self._connect_store = connect_store
+        self._store_name = store_name
+        self._health = health
+        self._intake = app.Intake(otlp_grpc, otlp_http)
+        self._routes = tuple(routes)
+        self._store: StoreReader | None = None
+
+    def stop(self) -> None:
+        """As `AppServer.stop`; closes the connections to the store, too."""
+        super().stop()
+        if self._store is not None:
+            self._store.close()
+            self._store = None
+
+    def _pages(self) -> Starlette:
+        self._store = StoreReader(
+            self._connect_store,
+            where=self._store_name,
+            pool_size=self._settings.pool_size,
+            query_timeout_s=self._settings.query_timeout_s,
+            waiting_max=self._settings.waiting_max,
+        )
+        return app.build(self._settings, self._store, self._health, self._intake, self._routes)

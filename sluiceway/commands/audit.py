@@ -8,9 +8,8 @@ from typing import Annotated
 
 import typer
 
-from schemas.errors import LogUnavailableError
 from sluiceway.audit import Report, Verdict
-from sluiceway.commands.options import ConfigFile, DataDir, loaded, log_path
+from sluiceway.commands.options import ConfigFile, DataDir, loaded
 from sluiceway.config import Config
 
 EXIT_CODES = {Verdict.BALANCED: 0, Verdict.IMBALANCED: 1, Verdict.MOVING: 2}
@@ -27,7 +26,8 @@ def audit(
 ) -> None:
     """Prove conservation: received = stored + rejected + sampled out + dead-lettered + in flight.
 
-    Compares log, ledger, tables and rollups per tenant, signal and hop, while the pipeline runs. Exit code 0: balanced.
+    Compares log, ledger, tables and rollups per tenant, signal and hop, while the pipeline runs, however many processes
+    it has. On Kafka it reads what the topics still keep, to count it. Exit code 0: balanced.
     1: items are missing or too many. 2: it cannot be told (store or log away, or always a batch under way).
 
     Example: `sluiceway audit --data-dir data`
@@ -42,19 +42,12 @@ def audit(
 
 def run(config: Config, *, timeout_s: float) -> Report:
     """Read log and store and compare; raises LogUnavailableError or StoreUnavailableError."""
-    from processors.sqlite_log import SqliteLogInspector  # noqa: PLC0415
     from sluiceway.audit_read import read_until_still  # noqa: PLC0415
+    from sluiceway.log_access import LogAccess  # noqa: PLC0415
     from sluiceway.store_access import StoreAccess  # noqa: PLC0415
 
-    path = log_path(config)
-    if not path.is_file():
-        raise LogUnavailableError(f"no log at {path}; name the data folder with --data-dir")
-    with StoreAccess.of(config).reader() as client:
-        log = SqliteLogInspector(path)
-        try:
-            return read_until_still(log, client, config.retention, timeout_s=timeout_s)
-        finally:
-            log.close()
+    with LogAccess(config).inspected() as log, StoreAccess.of(config).reader() as client:
+        return read_until_still(log, client, config.retention, timeout_s=timeout_s)
 
 
 def print_report(report: Report) -> None:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from schemas.errors import ConfigurationError, LogUnavailableError, SluicewayError
+from schemas.errors import ConfigurationError, SluicewayError
 from schemas.signals import NAMES, Signal, signal_of
-from sluiceway.commands.options import ConfigFile, DataDir, loaded, log_path
+from sluiceway.commands.options import ConfigFile, DataDir, loaded
 
 if TYPE_CHECKING:
     from schemas.log import KeptDeadLetter, LogInspector
@@ -25,16 +25,10 @@ _SignalOption = Annotated[Signal | None, typer.Option("--signal", "-s", help="On
 
 @contextmanager
 def _inspector(config_file: Path | None, data_dir: Path | None) -> Iterator[LogInspector]:
-    from processors.sqlite_log import SqliteLogInspector  # noqa: PLC0415
+    from sluiceway.log_access import LogAccess  # noqa: PLC0415
 
-    path = log_path(loaded(config_file, data_dir).config)
-    if not path.is_file():
-        raise LogUnavailableError(f"no log at {path}; name the data folder with --data-dir")
-    log = SqliteLogInspector(path)
-    try:
+    with LogAccess(loaded(config_file, data_dir).config).inspected() as log:
         yield log
-    finally:
-        log.close()
 
 
 @app.command("list")

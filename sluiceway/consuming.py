@@ -1,0 +1,66 @@
+"""The consumers of one program, from the moment that a batch can be written to their orderly end."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Collection
+
+from processors.consume import Consumer, consumers
+from processors.settings import BatchSettings
+from schemas.signals import Signal
+from sluiceway.log_access import LogAccess
+from sluiceway.store_access import StoreAccess
+
+_log = logging.getLogger(__name__)
+
+
+class Consuming:
+    """Begins once the schema and the decoder are there; `stop` is called once, whether it began or not."""
+
+    def __init__(
+        self, log: LogAccess, store: StoreAccess, settings: BatchSettings, signals: Collection[Signal]
+    ) -> None:
+        self._log = log
+        self._store = store
+        self._settings = settings
+        self._signals = signals
+        self._consumers: list[Consumer] = []
+
+    def begin(self) -> None:
+        """Start a consumer for each signal."""
+        self._consumers = consumers(self._log.reader, self._store.inserter, self._settings, self._signals)
+        for consumer in self._consumers:
+            consumer.start()
+
+    def stop(self, timeout_s: float) -> None:
+        """End in order within twice `timeout_s`: one deadline for what waits, one for the batches under way.
+
+        The embedded log is drained first: nobody else would store what it holds. From Kafka others go on.
+        """
+        if not self._log.on_kafka:
+            self._drain(timeout_s)
+        deadline_s = time.monotonic() + timeout_s
+        for consumer in self._consumers:
+            consumer.begin_stop()
+        for consumer in self._consumers:
+            if not consumer.stop(max(0.0, deadline_s - time.monotonic())):
+                _log.warning("%s: a batch was under way; whoever reads it next repeats it", consumer.signal)
+
+    def trouble(self) -> str | None:
+        """Why a consumer failed the last time or gave up; None while all work."""
+        reasons = [
+            f"{consumer.signal}: {consumer.stopped_for or consumer.failure}"
+            for consumer in self._consumers
+            if consumer.stopped_for or consumer.failure
+        ]
+        return "; ".join(reasons) or None
+
+    def _drain(self, timeout_s: float) -> None:
+        # One deadline for all of them: a store that is away must not cost the time-out once for each signal.
+        deadline_s = time.monotonic() + timeout_s
+        for consumer in self._consumers:
+            consumer.begin_drain()
+        for consumer in self._consumers:
+            if not consumer.drain(max(0.0, deadline_s - time.monotonic())):
+                _log.warning("%s: not all is stored yet; the log keeps it, the next start stores it", consumer.signal)
