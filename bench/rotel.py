@@ -61,10 +61,10 @@ def version() -> str:
 
 
 @contextlib.contextmanager
-def stock_store(folder: Path) -> Iterator[tuple[EmbeddedStore, Client]]:
+def stock_store(folder: Path, *, native_port: int | None = None) -> Iterator[tuple[EmbeddedStore, Client]]:
     """The store that the pipeline runs, holding nothing but the stock table."""
     # RowBinary inserts of this size take more memory than our own bound allows.
-    settings = StoreSettings(http_port=free_ports(1)[0], max_memory_bytes=4096 * MIB)
+    settings = StoreSettings(http_port=free_ports(1)[0], native_port=native_port, max_memory_bytes=4096 * MIB)
     with EmbeddedStore(folder, settings) as running:
         client = store.connect(running.url, running.writer_user, running.writer_password)
         client.command(resources.files("bench").joinpath("stock_traces.sql").read_text(encoding="utf-8"))
@@ -72,13 +72,13 @@ def stock_store(folder: Path) -> Iterator[tuple[EmbeddedStore, Client]]:
         client.close()
 
 
-def _pid(running: EmbeddedStore) -> int:
+def store_pid(running: EmbeddedStore) -> int:
     if running.pid is None:
         raise RuntimeError("the store is away")
     return running.pid
 
 
-def _store_s(client: Client, watched: Meter, dataset: Dataset) -> tuple[float, float]:
+def store_s(client: Client, watched: Meter, dataset: Dataset) -> tuple[float, float]:
     """Wait for the merges, then merge a last time: the store's part until then, the spans' share of the last."""
     store.await_merges(client)
     inserted_s = watched.total_s()
@@ -113,14 +113,14 @@ def measure(dataset: Dataset, folder: Path) -> Cost:
             send_file(address, dataset.warm_up)
             store.await_rows(client, TABLE, dataset.warm_up_spans)
             store.await_merges(client)
-            rotel, watched = Meter(agent.pid), Meter(_pid(running))
+            rotel, watched = Meter(agent.pid), Meter(store_pid(running))
             started_s = time.monotonic()
             send_file(address, dataset.path)
             store.await_rows(client, TABLE, dataset.warm_up_spans + dataset.spans)
             elapsed_s = time.monotonic() - started_s
             agent_s = rotel.total_s()
             resident = rotel.close() + watched.close()
-            inserted_s, final_s = _store_s(client, watched, dataset)
+            inserted_s, final_s = store_s(client, watched, dataset)
             rows = dataset.warm_up_spans + dataset.spans
             bytes_a_row = store.bytes_on_disk(client, "otel_traces") / rows
         finally:
@@ -158,11 +158,11 @@ def measure_identical_table(dataset: Dataset, folder: Path) -> Cost:
 
         insert(dataset.warm_up)
         store.await_merges(client)
-        watched = Meter(_pid(running))
+        watched = Meter(store_pid(running))
         insert(dataset.path)
         inserter.close()
         expected = dataset.warm_up_spans + dataset.spans
         store.await_rows(client, TABLE, expected)
         watched.close()
-        inserted_s, final_s = _store_s(client, watched, dataset)
+        inserted_s, final_s = store_s(client, watched, dataset)
         return Cost(0.0, inserted_s, final_s, dataset.spans, 0, store.bytes_on_disk(client, "otel_traces") / expected)

@@ -10,6 +10,8 @@ from typing import Any
 
 Section = dict[str, Any]
 SIGNALS = ("traces", "metrics", "logs")
+# What is late is sent again, and was written all the same: with the default of 5 s a busy machine had rows doubled.
+_TIMEOUT = "120s"
 _FOREVER = {"enabled": True, "initial_interval": "100ms", "max_interval": "5s", "max_elapsed_time": 0}
 
 
@@ -43,7 +45,7 @@ def kafka_out(bootstrap: str, topics: Mapping[str, str], *, compression: str = "
                 "required_acks": -1, "compression": compression, "max_message_bytes": 16 << 20,
                 "allow_auto_topic_creation": False,
             },
-            "sending_queue": {"enabled": False},
+            "timeout": _TIMEOUT, "sending_queue": {"enabled": False},
             "retry_on_failure": _FOREVER,
             **{signal: {"topic": topic, "encoding": "otlp_proto"} for signal, topic in topics.items()},
         }
@@ -80,7 +82,7 @@ def clickhouse_out(
         "clickhouse": {
             "endpoint": f"tcp://127.0.0.1:{native_port}", "username": user, "password": password,
             "database": database, "create_schema": create_schema, "async_insert": False, "compress": "lz4",
-            "sending_queue": queue or {"enabled": False},
+            "timeout": _TIMEOUT, "sending_queue": queue or {"enabled": False},
             "retry_on_failure": {"enabled": False} if queue is None else _FOREVER,
         }
     }  # fmt: skip

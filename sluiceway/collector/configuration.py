@@ -67,7 +67,7 @@ def agent(endpoint: str, *, max_request_bytes: int, tenant: str = "", storage: s
         ConfigurationError: an argument cannot be written into the file.
     """
     return _render(
-        "agent.yaml.j2", exporter="otlp_grpc", endpoint=endpoint, timeout_s=30, consumers=4,
+        "agent.yaml.j2", exporter="otlp_grpc", endpoint=endpoint, timeout_s=60, consumers=4,
         min_batch_bytes=_MIN_BATCH_BYTES, max_batch_bytes=min(_MAX_BATCH_BYTES, max_request_bytes),
         max_request_mib=max(1, max_request_bytes // MIB), tenant=_tenant(tenant), storage=storage,
     )  # fmt: skip
@@ -91,7 +91,7 @@ def gateway(target: KafkaTarget, *, max_request_bytes: int, tenant: str = "", st
         )
     max_batch_bytes = target.max_message_bytes - _RECORD_OVERHEAD_BYTES
     return _render(
-        "gateway.yaml.j2", exporter="kafka", kafka=target, timeout_s=10, consumers=8,
+        "gateway.yaml.j2", exporter="kafka", kafka=target, timeout_s=60, consumers=8,
         min_batch_bytes=min(_MIN_BATCH_BYTES, max_batch_bytes), max_batch_bytes=max_batch_bytes,
         max_request_mib=max(1, max_request_bytes // MIB), tenant=_tenant(tenant), storage=storage,
     )  # fmt: skip
