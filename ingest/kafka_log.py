@@ -90,6 +90,10 @@ class KafkaLogWriter:
         """See `LogWriter.max_record_bytes`. Until brokers have answered it is what the settings allow."""
         return self._most_record_bytes if self._max_record_bytes is None else self._max_record_bytes
 
+    def independent_topics(self) -> bool:
+        """See `LogWriter.independent_topics`."""
+        return False
+
     def close(self) -> None:
         """See `LogWriter.close`."""
         self._closed = True

@@ -131,6 +131,23 @@ class IngestSettings(Section):
     append_timeout_s: float = Field(
         30.0, gt=0, description="How long a request waits for the log, seconds. Over it: 503 or UNAVAILABLE."
     )
+    circuit_failures: int = Field(
+        5,
+        ge=1,
+        le=1000,
+        description="Commits in a row that the log must refuse before its circuit opens: requests are then answered "
+        "503 or UNAVAILABLE at once, with the time until the log is asked again, and are not queued.",
+    )
+    circuit_open_s: float = Field(
+        1.0,
+        gt=0,
+        le=600,
+        description="How long the circuit to the log stays open at first, seconds; then one request is tried, and each "
+        "that fails doubles the time.",
+    )
+    circuit_open_max_s: float = Field(
+        10.0, gt=0, le=3600, description="How long the circuit to the log stays open at most, seconds."
+    )
     header_timeout_s: float = Field(
         10.0, gt=0, description="How long a client may take to send the head of an HTTP request, seconds."
     )

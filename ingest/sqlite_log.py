@@ -96,6 +96,10 @@ class SqliteLogWriter:
         """See `LogWriter.max_record_bytes`."""
         return self._settings.max_record_bytes
 
+    def independent_topics(self) -> bool:
+        """False: they are one file."""
+        return False
+
     def close(self) -> None:
         """See `LogWriter.close`. A second call does nothing."""
         if self._closing:

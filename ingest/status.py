@@ -20,6 +20,7 @@ from schemas.errors import (
     LogUnavailableError,
     MalformedRequestError,
     OverloadedError,
+    PartitionLostError,
     PermanentError,
     RetryableError,
     SluicewayError,
@@ -58,6 +59,7 @@ TABLE: dict[type[SluicewayError], Answer] = {
     StoreUnavailableError: Answer(grpc.StatusCode.UNAVAILABLE, 503, True, "refused"),
     RetryableError: Answer(grpc.StatusCode.UNAVAILABLE, 503, True, "refused"),
     FencedError: Answer(grpc.StatusCode.UNAVAILABLE, 503, True, "refused"),
+    PartitionLostError: Answer(grpc.StatusCode.UNAVAILABLE, 503, True, "refused"),
     SluicewayError: Answer(grpc.StatusCode.INTERNAL, 500, False, "failed"),
 }
 # A fault of ours that the same bytes will meet again: a retry would only repeat it.

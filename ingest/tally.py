@@ -25,6 +25,7 @@ _REASONS = {
     "max_signal_share": "signal share",
     "tenant_bytes_per_s": "tenant rate",
     "tenant_items_per_s": "tenant rate",
+    "circuit": "circuit",
     "body_timeout_s": "slow client",
     "log": "log",
     "receiver": "stopping",

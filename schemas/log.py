@@ -110,6 +110,12 @@ class LogWriter(Protocol):
     def max_record_bytes(self) -> int:
         """The largest `value` that one entry may hold."""
 
+    def independent_topics(self) -> bool:
+        """Whether one topic may stall or fail while others take records: then `append` is called for one at a time.
+
+        From a thread for each topic, that is; a log that is one file, with one fsync for all, says False.
+        """
+
     def close(self) -> None:
         """Finish what is under way and release the log."""
 

@@ -60,7 +60,9 @@ LABELS: dict[str, str] = {
     "outcome": "how it ended; the values are listed with each metric",
     "reason": "why; a fixed word from the code, never text from a client",
     "table": "a table of the store that we insert into",
+    "topic": "a topic by its default name, such as `otlp_spans`",
     "component": "`pipeline` (our process) or `store` (the ClickHouse child)",
+    "state": "what it came to; the values are listed with the metric",
     "query": "the file name of one of the viewer's queries",
 }
 
@@ -81,8 +83,8 @@ _SPECS = (
         Kind.OBSERVED_COUNTER,
         "{request}",
         "Requests pushed back with a retry hint, by what refused them: `requests`, `bytes`, `tenant share`, "
-        "`signal share`, `tenant rate`, `slow client`, `log`, `stopping`, `other`. A refused request is not decoded, "
-        "so its items are unknown.",
+        "`signal share`, `tenant rate`, `slow client`, `log`, `circuit`, `stopping`, `other`. A refused request is not "
+        "decoded, so its items are unknown.",
         ("signal", "transport", "reason"),
     ),
     MetricSpec(
@@ -196,6 +198,22 @@ _SPECS = (
         "{record}",
         "Dead letters that wait for `sluiceway deadletters redrive`.",
         ("signal",),
+    ),
+    MetricSpec(
+        "sluiceway_log_circuit_state",
+        Kind.OBSERVED_GAUGE,
+        "{state}",
+        "The circuit breaker in front of the log: 0 closed, 1 half-open (one request tries whether the log is back), 2 "
+        "open (requests are refused at once).",
+        ("signal",),
+    ),
+    MetricSpec(
+        "sluiceway_log_circuit_transitions_total",
+        Kind.COUNTER,
+        "{transition}",
+        "Changes of the circuit breaker in front of the log, by the state that it came to: `closed`, `half_open`, "
+        "`open`.",
+        ("signal", "state"),
     ),
     MetricSpec("sluiceway_processor_batches_total", Kind.COUNTER, "{batch}", "Batches committed.", ("signal",)),
     MetricSpec("sluiceway_processor_batch_items", Kind.HISTOGRAM, "{item}", "Items of one batch.", ("signal",), _ITEMS),

@@ -13,6 +13,7 @@ class MemoryLog:
 
     def __init__(self, *, max_record_bytes: int = 4 * 1024 * 1024) -> None:
         self._max_record_bytes = max_record_bytes
+        self.independent = False
         self.commits: list[list[Entry]] = []
         self.failure: Exception | None = None
         self.gate = threading.Event()
@@ -35,6 +36,10 @@ class MemoryLog:
     def max_record_bytes(self) -> int:
         """As `LogWriter.max_record_bytes`."""
         return self._max_record_bytes
+
+    def independent_topics(self) -> bool:
+        """As `LogWriter.independent_topics`."""
+        return self.independent
 
     def close(self) -> None:
         """Nothing is held."""
