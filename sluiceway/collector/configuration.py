@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import PurePath
 from typing import Any
 
 import jinja2
 
 from schemas.errors import ConfigurationError
+from schemas.kafka_settings import KafkaSettings
 from schemas.settings import MIB
+from schemas.signals import Signal
 
 _QUEUE_REQUESTS = 10_000
 _MIN_BATCH_BYTES = MIB
@@ -25,33 +24,6 @@ _MAX_BATCH_BYTES = 4 * MIB
 _RECORD_OVERHEAD_BYTES = 4096
 DEFAULT_STORAGE = "/var/lib/otelcol/sluiceway"
 _TENANT = re.compile(r"[A-Za-z0-9._-]{1,128}")
-
-
-@dataclass(frozen=True)
-class KafkaTarget:
-    """Where a gateway writes. Passwords are no part of it.
-
-    Attributes:
-        brokers: `host:port` each.
-        topics: topic by `traces`, `metrics`, `logs`.
-        max_message_bytes: the topics' bound on a record, bytes.
-        compression: `lz4`, `zstd`, `gzip` or `none`.
-        by_trace: keep a trace on one partition.
-        tls: whether connections are encrypted.
-        tls_files: `ca_file`, `cert_file`, `key_file`, those that are set.
-        sasl_mechanism: None without SASL.
-        sasl_username: with SASL.
-    """
-
-    brokers: tuple[str, ...]
-    topics: Mapping[str, str]
-    max_message_bytes: int
-    compression: str = "lz4"
-    by_trace: bool = False
-    tls: bool = False
-    tls_files: Mapping[str, PurePath] | None = None
-    sasl_mechanism: str | None = None
-    sasl_username: str | None = None
 
 
 def agent(endpoint: str, *, max_request_bytes: int, tenant: str = "", storage: str = DEFAULT_STORAGE) -> str:
@@ -73,11 +45,11 @@ def agent(endpoint: str, *, max_request_bytes: int, tenant: str = "", storage: s
     )  # fmt: skip
 
 
-def gateway(target: KafkaTarget, *, max_request_bytes: int, tenant: str = "", storage: str = DEFAULT_STORAGE) -> str:
-    """YAML of a Collector that writes to the topics of `target`.
+def gateway(kafka: KafkaSettings, *, max_request_bytes: int, tenant: str = "", storage: str = DEFAULT_STORAGE) -> str:
+    """YAML of a Collector that writes to our topics.
 
     Args:
-        target: brokers, topics, protection.
+        kafka: brokers, topics, protection. The password is no part of the answer.
         max_request_bytes: the largest request taken, bytes.
         tenant: written as the records' header `tenant`; '' writes none.
         storage: folder of the queue on the gateway's machine.
@@ -85,13 +57,18 @@ def gateway(target: KafkaTarget, *, max_request_bytes: int, tenant: str = "", st
     Raises:
         ConfigurationError: no brokers, or an argument cannot be written into the file.
     """
-    if not target.brokers:
+    if not kafka.enabled:
         raise ConfigurationError(
             "kafka.bootstrap_servers: must name a broker for a gateway, got none (SLUICEWAY_KAFKA__BOOTSTRAP_SERVERS)"
         )
-    max_batch_bytes = target.max_message_bytes - _RECORD_OVERHEAD_BYTES
+    max_batch_bytes = kafka.max_message_bytes - _RECORD_OVERHEAD_BYTES
+    files = {"ca_file": kafka.ssl_cafile, "cert_file": kafka.ssl_certfile, "key_file": kafka.ssl_keyfile}
     return _render(
-        "gateway.yaml.j2", exporter="kafka", kafka=target, timeout_s=60, consumers=8,
+        "gateway.yaml.j2", exporter="kafka", kafka=kafka, timeout_s=60, consumers=8,
+        topics={signal.value: kafka.topic(signal) for signal in Signal},
+        tls=kafka.security_protocol.endswith("SSL"),
+        tls_files={name: path for name, path in files.items() if path is not None},
+        sasl=kafka.security_protocol.startswith("SASL"),
         min_batch_bytes=min(_MIN_BATCH_BYTES, max_batch_bytes), max_batch_bytes=max_batch_bytes,
         max_request_mib=max(1, max_request_bytes // MIB), tenant=_tenant(tenant), storage=storage,
     )  # fmt: skip

@@ -38,3 +38,22 @@ def agent(
     size = config.ingest.max_decompressed_bytes
     text = configuration.agent(reached, max_request_bytes=size, tenant=tenant, storage=storage)
     typer.echo(text, nl=False)
+
+
+@app.command()
+def gateway(
+    config_file: ConfigFile = None,
+    tenant: Tenant = "",
+    storage: Storage = configuration.DEFAULT_STORAGE,
+) -> None:
+    """Print the configuration of a gateway: OTLP in, records into our Kafka topics, nothing lost without a broker.
+
+    Brokers, topics and protection are those of `kafka.*`. The SASL password is not printed: the Collector takes it
+    from KAFKA_SASL_PASSWORD in its environment.
+
+    Example: `sluiceway collector-config gateway > gateway.yaml`
+    """
+    config = loaded(config_file).config
+    size = config.ingest.max_decompressed_bytes
+    text = configuration.gateway(config.kafka, max_request_bytes=size, tenant=tenant, storage=storage)
+    typer.echo(text, nl=False)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -12,9 +15,10 @@ from kafka import KafkaConsumer, TopicPartition
 
 from ingest.wire_schema import REQUESTS
 from schemas.errors import ConfigurationError
+from schemas.kafka_settings import KafkaSettings
 from schemas.settings import MIB
 from schemas.signals import Signal
-from sluiceway.collector.configuration import KafkaTarget, agent, gateway
+from sluiceway.collector.configuration import agent, gateway
 from testbed.collector import Collector, validate
 from testbed.kafka_broker import Broker
 from testbed.parts import free_ports
@@ -27,11 +31,11 @@ from tests.otlp_export import Exporting
 from tests.otlp_requests import NOW_NS
 from tests.receivers_under_test import serving
 
-TOPICS = {"traces": "otlp_spans", "metrics": "otlp_metrics", "logs": "otlp_logs"}
-PLAIN = KafkaTarget(("127.0.0.1:9092",), TOPICS, 5 * MIB)
-PROTECTED = KafkaTarget(
-    ("kafka-0.example:9093", "kafka-1.example:9093"), TOPICS, 5 * MIB, compression="zstd", by_trace=True, tls=True,
-    tls_files={"ca_file": Path("/etc/kafka/ca.pem")}, sasl_mechanism="SCRAM-SHA-512", sasl_username="team$a",
+PLAIN = KafkaSettings(bootstrap_servers=("127.0.0.1:9092",))
+PROTECTED = KafkaSettings(
+    bootstrap_servers=("kafka-0.example:9093", "kafka-1.example:9093"), compression="zstd", partition_by="trace",
+    security_protocol="SASL_SSL", ssl_cafile=Path("/etc/kafka/ca.pem"), sasl_mechanism="SCRAM-SHA-512",
+    sasl_username="team$a", sasl_password_file=Path("/run/secrets/kafka"),
 )  # fmt: skip
 SIZE = 32 * MIB
 TIMEOUT_S = 90
@@ -79,9 +83,30 @@ def test_a_password_is_a_reference_and_a_dollar_is_none() -> None:
     assert sasl == {"mechanism": "SCRAM-SHA-512", "username": "team$$a", "password": "${env:KAFKA_SASL_PASSWORD}"}
 
 
+def test_the_command_prints_what_the_settings_say_and_no_secret(tmp_path: Path) -> None:
+    secret = tmp_path / "password"
+    secret.write_text("not-to-be-seen")
+    settings = {
+        "BOOTSTRAP_SERVERS": "kafka.example:9093", "TRACES_TOPIC": "spans", "SECURITY_PROTOCOL": "SASL_SSL",
+        "SASL_MECHANISM": "PLAIN", "SASL_USERNAME": "sluiceway", "SASL_PASSWORD_FILE": str(secret),
+    }  # fmt: skip
+    said = subprocess.run(
+        [sys.executable, "-m", "sluiceway", "collector-config", "gateway", "--tenant", "shop"],
+        env={**os.environ, **{f"SLUICEWAY_KAFKA__{name}": value for name, value in settings.items()}},
+        check=True, capture_output=True, text=True, cwd=tmp_path,
+    ).stdout  # fmt: skip
+
+    kafka = yaml.safe_load(said)["exporters"]["kafka"]
+    assert kafka["brokers"] == ["kafka.example:9093"]
+    assert kafka["traces"] == {"topic": "spans", "encoding": "otlp_proto"}
+    assert kafka["record_headers"] == [{"name": "tenant", "value": "shop"}]
+    assert "not-to-be-seen" not in said
+    assert str(secret) not in said
+
+
 def test_what_cannot_be_written_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="bootstrap_servers: must name a broker"):
-        gateway(KafkaTarget((), TOPICS, MIB), max_request_bytes=SIZE)
+        gateway(KafkaSettings(), max_request_bytes=SIZE)
     with pytest.raises(ConfigurationError, match=r"tenant: must be .* got 'a: b'"):
         agent("a:1", max_request_bytes=SIZE, tenant="a: b")
 
@@ -127,7 +152,7 @@ def test_a_gateway_loses_nothing_while_the_broker_is_away_and_when_it_is_killed(
     otlp_port, http_port, metrics_port = free_ports(3)
     with Broker(tmp_path / "kafka") as broker:
         topic = create_topic(broker.bootstrap, "spans", max_message_bytes=str(5 * MIB))
-        target = KafkaTarget((broker.bootstrap,), TOPICS | {"traces": topic}, 5 * MIB)
+        target = KafkaSettings(bootstrap_servers=(broker.bootstrap,), traces_topic=topic)
         file = tmp_path / "gateway.yaml"
         file.write_text(gateway(target, max_request_bytes=SIZE, tenant="shop", storage=str(tmp_path / "queue")))
         with Collector(tmp_path / "collector", file, _ports(otlp_port, http_port, metrics_port)) as running:
