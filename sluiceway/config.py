@@ -292,14 +292,15 @@ def _refuse_wide_addresses(config: Config, sources: Mapping[str, str]) -> None:
     lines = []
     for setting in filter(is_address, SETTINGS):
         host = setting.value_in(config)
-        if host is not None and not _is_loopback(host):
+        if host is not None and not is_loopback(host):
             rule = "must be a loopback address unless listen_beyond_loopback is true"
             lines.append(f"{setting.dotted} ({setting.env}): {rule}; got {host!r} from {sources[setting.dotted]}")
     if lines:
         raise ConfigurationError("\n".join(lines))
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether an address is of this machine only; a name that may resolve to anything is not."""
     if host == "localhost":
         return True
     try:

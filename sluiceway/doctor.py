@@ -18,11 +18,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from schemas.errors import ConfigurationError, SluicewayError, StoreUnavailableError
 from schemas.settings import GIB, MIB
 from sluiceway.commands.options import log_path, store_path
-from sluiceway.config import Config
+from sluiceway.config import Config, is_loopback
 from sluiceway.embedded.child import ENGINE_VERSION, check_engine
 from sluiceway.embedded.folder import StoreFolder
 
@@ -204,9 +205,13 @@ def running_pid(config: Config) -> int | None:
 
 
 def store(config: Config) -> Iterator[Finding]:
-    """Whether the store answers as the read-only user, what it is, and whether its clock and ours agree."""
+    """Whether the store answers as the reading user, what it is, and whether its clock and ours agree."""
     from sluiceway.store_access import StoreAccess  # noqa: PLC0415
 
+    url = config.store.url
+    if url and url.startswith("http:") and config.store.password_file and not is_loopback(urlsplit(url).hostname or ""):
+        seen = f"{url} carries passwords and rows in the clear"
+        yield Finding(Status.WARN, "store url", seen, "use https, or a network that you trust")
     try:
         with StoreAccess.of(config).reader(connect_timeout_s=_CONNECT_TIMEOUT_S) as client:
             asked = time.time()

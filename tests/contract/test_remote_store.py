@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from dashboards.store import StoreReader
+from processors import schema
 from processors.store_client import store_errors
 from schemas.errors import StoreUnavailableError
+from schemas.settings import RetentionSettings
 from sluiceway.cli import main
+from sluiceway.health import store_check
 from tests.remote_store import RemoteStore
+from tests.tls_proxy import tls_proxy
 
 
 @pytest.fixture(scope="module")
@@ -103,3 +109,45 @@ def test_the_doctor_looks_at_it_and_not_for_an_engine(
     assert "ok    store        answers in" in said
     assert "ok    engine       none needed: store.url names a server" in said
     assert "store port" not in said
+
+
+def test_the_viewer_reads_a_changed_password_after_a_refusal(tmp_path: Path) -> None:
+    given = tmp_path / "given"
+    with RemoteStore(tmp_path / "store") as store:
+        given.write_text(store.password_file.read_text())
+        access = store.access(password_file=given, reader_user=None)
+        with access.writer() as client:
+            schema.apply(client, "otel", RetentionSettings())
+        reader = StoreReader(access.connect_reader, where=access.where)
+        try:
+            assert asyncio.run(reader.ask("versions", {"from_s": 0, "to_s": 1, "service": ""})) == []
+            store.stop()
+            store.password_file.write_text("another, longer password")
+            store.start()
+            for _ in range(2):
+                with pytest.raises(StoreUnavailableError, match=r"refused versions: .*516"):
+                    asyncio.run(reader.ask("versions", {"from_s": 0, "to_s": 1, "service": ""}))
+            given.write_text("another, longer password")
+            assert asyncio.run(reader.ask("versions", {"from_s": 0, "to_s": 1, "service": ""})) == []
+        finally:
+            reader.close()
+
+
+def test_readiness_asks_over_tls_and_trusts_only_the_given_ca(remote_store: RemoteStore, tmp_path: Path) -> None:
+    with tls_proxy(remote_store.port, tmp_path) as proxy:
+        assert store_check(proxy.url, ca_file=proxy.ca_file)() is None
+        assert "certificate verify failed" in str(store_check(proxy.url)())
+
+
+def test_the_doctor_warns_of_a_password_in_the_clear(
+    installation: RemoteStore, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run("doctor")
+    assert "in the clear" not in capsys.readouterr().out
+    # A name that never resolves: the warning must not need an answer.
+    monkeypatch.setenv("SLUICEWAY_STORE__URL", "http://store.invalid:8123")
+    run("doctor")
+    assert (
+        "warn  store url    http://store.invalid:8123 carries passwords and rows in the clear"
+        in capsys.readouterr().out
+    )

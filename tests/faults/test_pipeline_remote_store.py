@@ -91,6 +91,8 @@ def test_a_password_that_is_wrong_or_changes_holds_the_rows_up_and_loses_none(tm
 
             page = urllib.request.urlopen(f"http://127.0.0.1:{viewer_port}/", timeout=60).read().decode()
             assert "load-cart" in page
+            ready = urllib.request.urlopen(f"http://127.0.0.1:{viewer_port}/readyz", timeout=60).read()
+            assert ready == b'{"status":"ready"}'
             load.stop()
             running.await_drained()
             proof = running.prove(load)
