@@ -25,6 +25,10 @@ from sluiceway.embedded.folder import StoreFolder
 ENGINE_VERSION = "26.9.0"
 ENGINE_MODULE = "sluiceway.embedded.engine"
 KEPT_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TZ", "VIRTUAL_ENV")
+# One arena: what one thread freed serves the next, where an arena for each CPU kept pages that the other lacked. Pages
+# go back after ten seconds: after one, each insert of a second faulted its working memory in anew, a fifth of the
+# store's CPU (docs/benchmarks.md). With one arena the peak is as low as with an arena a CPU and one second.
+_ALLOCATOR = "percpu_arena:disabled,narenas:1,dirty_decay_ms:10000,muzzy_decay_ms:0"
 INSTALL = f'pip install "chdb-core=={ENGINE_VERSION}"'
 
 
@@ -234,8 +238,7 @@ class Child:
             **kept,
             "PYTHONPATH": root if not inherited else f"{root}{os.pathsep}{inherited}",
             "TMPDIR": str(self._folder.prepare),
-            # Pages that inserts and merges freed go back after a second: the store peaked at 630 MB without, 490 with.
-            "JE_MALLOC_CONF": "dirty_decay_ms:1000,muzzy_decay_ms:0",
+            "JE_MALLOC_CONF": _ALLOCATOR,
         }
 
 

@@ -32,7 +32,9 @@ BACKOFF_FIRST_S = 0.2
 BACKOFF_MAX_S = 30.0
 # A child that served this long was healthy: its next crash starts the delays from the beginning.
 HEALTHY_AFTER_S = 60.0
-PROBE_INTERVAL_S = 0.5
+PROBE_INTERVAL_S = 1.0
+# How long a child may be gone before we look: twenty looks a second were a tenth of what an idle pipeline used.
+_LOOK_INTERVAL_S = 0.25
 # Refused connections in a row after which a running child counts as one that stopped listening.
 REFUSED_LIMIT = 2
 
@@ -251,7 +253,7 @@ class EmbeddedStore:
         """Return when the child ended, stopped listening, or a stop was asked for."""
         refused = 0
         next_probe = time.monotonic() + PROBE_INTERVAL_S
-        while not self._stopping.wait(0.05) and self._child.poll() is None:
+        while not self._stopping.wait(_LOOK_INTERVAL_S) and self._child.poll() is None:
             if time.monotonic() < next_probe:
                 continue
             next_probe = time.monotonic() + PROBE_INTERVAL_S
