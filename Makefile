@@ -62,6 +62,15 @@ golden: $(STAMP) ## write the generated documents and golden files again
 	@$(BIN)/python -m sluiceway.reference
 	@$(BIN)/pytest -q tests/unit/test_ddl.py --update-golden
 
+# One folder that only its owner enters; the files must be read by the containers' users.
+SECRETS := data/secrets
+.PHONY: secrets
+secrets: ## make the passwords that compose.yaml mounts, those that are missing, in data/secrets
+	@install -d -m 0700 $(SECRETS)
+	@for name in clickhouse_writer clickhouse_reader grafana_admin; do \
+		test -s $(SECRETS)/$$name || head -c 24 /dev/urandom | base64 | tr '+/' '-_' > $(SECRETS)/$$name; \
+		chmod 0444 $(SECRETS)/$$name; done
+
 .PHONY: bench
 bench: $(STAMP) ## measure speed against peers; writes build/bench.json
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[embedded,dev,bench]'

@@ -5,14 +5,23 @@ from __future__ import annotations
 import sys
 import time
 
-from testbed import collector, kafka_broker
+from testbed import collector, go_tools, kafka_broker, strimzi_definitions
 from testbed.parts import MissingPartError
+
+PARTS = {
+    "Kafka broker": kafka_broker.jars,
+    "OpenTelemetry Collector": collector.binary,
+    "kustomize": go_tools.kustomize,
+    "Compose's parser": go_tools.compose_spec,
+    "KEDA's definitions": go_tools.keda_definitions,
+    "Strimzi's definitions": strimzi_definitions.definitions,
+}
 
 
 def main() -> int:
     """Make what is not in the cache yet; 1 when this machine lacks something."""
     code = 0
-    for name, make in (("Kafka broker", kafka_broker.jars), ("OpenTelemetry Collector", collector.binary)):
+    for name, make in PARTS.items():
         started_s = time.monotonic()
         try:
             print(f"{name}: {make()} ({time.monotonic() - started_s:.0f} s)", flush=True)

@@ -91,7 +91,7 @@ def config_xml(folder: StoreFolder, settings: StoreSettings) -> str:
     }
     if settings.native_port is not None:
         tree["tcp_port"] = settings.native_port
-    return _document(tree)
+    return document(tree)
 
 
 def users_xml(settings: StoreSettings, writer_secret: str, *, entry_runs_as_default: bool) -> str:
@@ -129,7 +129,7 @@ def users_xml(settings: StoreSettings, writer_secret: str, *, entry_runs_as_defa
             },
         },
     }
-    return _document(tree)
+    return document(tree)
 
 
 # What clickhouse-connect, clickhouse-go and Grafana's data source read when they connect or complete names; ClickHouse
@@ -159,7 +159,8 @@ WRITER_PROFILE: dict[str, Tree | str | int | float | list[str]] = {
 }
 
 
-def _document(tree: Tree) -> str:
+def document(tree: Tree) -> str:
+    """The tree as ClickHouse reads it; a name that begins with @ is an attribute."""
     root = ET.Element("clickhouse")
     _append(root, tree)
     ET.indent(root)
@@ -168,7 +169,9 @@ def _document(tree: Tree) -> str:
 
 def _append(parent: ET.Element, tree: Tree) -> None:
     for name, value in tree.items():
-        if isinstance(value, list):
+        if name.startswith("@"):
+            parent.set(name[1:], str(value))
+        elif isinstance(value, list):
             for item in value:
                 ET.SubElement(parent, name).text = item
         elif isinstance(value, Mapping):
