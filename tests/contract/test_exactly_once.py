@@ -130,8 +130,9 @@ class Line:
         return consumer
 
     def progress(self) -> tuple[int, OffsetRange | None]:
-        found = self._inspector.snapshot().progress[topic(self.signal), 0]
-        return found.next_offset, found.frozen
+        # A reader that has not yet looked into the log has no progress there.
+        found = self._inspector.snapshot().progress.get((topic(self.signal), 0))
+        return (found.next_offset, found.frozen) if found else (0, None)
 
     def letters(self) -> list[DeadLetter]:
         return [kept.letter for kept in self._inspector.dead_letters()]
