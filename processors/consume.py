@@ -8,22 +8,24 @@ are; when all are caught up, each waits for its own age only.
 from __future__ import annotations
 
 import logging
-import random
+import math
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
+from weakref import WeakSet
 
 from processors.batch import MAX_RECORDS, OpenBatch
 from processors.insert import StoreInserter
 from processors.settings import BatchSettings
+from processors.store_circuit import store_breaker
 from processors.write import BatchWriter, FloodError
+from schemas.backoff import Backoff, BackoffPolicy
 from schemas.errors import FencedError, LogUnavailableError, PartitionLostError, SluicewayError
 from schemas.log import LogReader, OffsetRange, Record
 from schemas.signals import Signal
-from schemas.telemetry import counter
+from schemas.telemetry import counter, observe
 
 _log = logging.getLogger(__name__)
-_FIRST_RETRY_S = 0.2
 _IDLE_WAIT_S = 0.5
 _POLL_S = 0.05
 
@@ -33,6 +35,7 @@ class Consumer:
 
     Attributes:
         failure: why the last attempt failed, None while it works.
+        backoff: its waits between attempts and what is left of its budget of retries.
         stopped_for: why it gave up (flood, fenced), None while it runs; an operator must act.
     """
 
@@ -50,6 +53,15 @@ class Consumer:
         self._draining = threading.Event()
         self._idle = threading.Event()
         self._retries = counter("sluiceway_processor_batch_retries_total")
+        spent = counter("sluiceway_processor_retry_budget_spent_total")
+        self.backoff = Backoff(
+            BackoffPolicy(
+                settings.retry_first_s, settings.retry_max_s, settings.retry_budget_share, settings.retry_budget_retries
+            ),
+            on_spent=lambda: spent.add(1, {"signal": signal.value}),
+        )
+        store.breaker = store_breaker(signal, settings)
+        _consumers.add(self)
         self._thread = threading.Thread(target=self._run, name=f"consumer-{signal}", daemon=True)
 
     def start(self) -> None:
@@ -84,7 +96,6 @@ class Consumer:
         return self._idle.is_set()
 
     def _run(self) -> None:
-        attempt = 0
         while not self._stop.is_set():
             try:
                 # Asked before the log is read: what was appended between a look and the call to drain is not missed.
@@ -99,7 +110,7 @@ class Consumer:
                 if not moved:
                     self._wait()
                 self.failure = None
-                attempt = 0
+                self.backoff.went_on()
             except PartitionLostError as error:
                 # Its new owner finds the frozen range and goes on from there.
                 _log.info("%s: %s", self.signal, error)
@@ -109,25 +120,28 @@ class Consumer:
                 _log.error("%s consumer stops: %s", self.signal, error)
                 return
             except SluicewayError as error:
-                attempt += 1
-                self._back_off(attempt, error)
+                self._back_off(error)
             except Exception as error:  # noqa: BLE001
                 # A defect of ours must not end consumption silently: the batch stays frozen, and is tried again.
-                attempt += 1
                 _log.exception("%s consumer failed", self.signal)
-                self._back_off(attempt, error)
+                self._back_off(error)
 
-    def _back_off(self, attempt: int, error: Exception) -> None:
+    def _write(self, partition: int, records: list[Record]) -> None:
+        self._writer.write(partition, records)
+        self.backoff.succeeded()
+
+    def _back_off(self, error: Exception) -> None:
         self.failure = f"{type(error).__name__}: {error}"
         self._retries.add(1, {"signal": self.signal.value})
         self._store.close()
         self._open.clear()
-        least_s = getattr(error, "retry_after_s", _FIRST_RETRY_S)
-        most_s = min(self._settings.retry_max_s, max(least_s, _FIRST_RETRY_S * 2 ** min(attempt, 16)))
-        # Full jitter: many consumers that failed together must not return together.
-        wait_s = random.uniform(_FIRST_RETRY_S, max(most_s, _FIRST_RETRY_S))  # noqa: S311
+        wait_s = self.backoff.failed(getattr(error, "retry_after_s", 0.0))
         _log.warning(
-            "%s batch not written, attempt %d, next in %.1f s; nothing is lost: %s", self.signal, attempt, wait_s, error
+            "%s batch not written, attempt %d, next in %.1f s; nothing is lost: %s",
+            self.signal,
+            self.backoff.attempt,
+            wait_s,
+            error,
         )
         self._stop.wait(wait_s)
 
@@ -139,7 +153,7 @@ class Consumer:
         progress = self._reader.progress(partition)
         if progress.frozen is not None:
             self._open.pop(partition, None)
-            self._writer.write(partition, self._frozen(partition, progress.frozen))
+            self._write(partition, self._frozen(partition, progress.frozen))
             return True
         batch = self._open.get(partition)
         if batch is None:
@@ -159,7 +173,7 @@ class Consumer:
             return found_any
         # Forgotten before it is written: after a failure it is read again, frozen or not.
         del self._open[partition]
-        self._writer.write(partition, batch.records)
+        self._write(partition, batch.records)
         return True
 
     @property
@@ -210,3 +224,17 @@ def consumers(
 ) -> list[Consumer]:
     """One consumer a signal, each with a reader, a client and memory of its own, so that one cannot hold up another."""
     return [Consumer(signal, open_reader(signal), open_store(), settings) for signal in signals]
+
+
+_consumers: WeakSet[Consumer] = WeakSet()
+
+
+def _budgets() -> Iterable[tuple[float, dict[str, str]]]:
+    left: dict[Signal, float] = {}
+    for consumer in list(_consumers):
+        left[consumer.signal] = min(consumer.backoff.budget_left, left.get(consumer.signal, math.inf))
+    return [(value, {"signal": signal.value}) for signal, value in left.items()]
+
+
+# Once a process: a second instrument of the same name is refused by the SDK with a warning.
+observe("sluiceway_processor_retry_budget_retries", _budgets)

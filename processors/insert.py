@@ -10,7 +10,9 @@ from typing import Any, Literal, cast
 import lz4.frame
 from clickhouse_connect.driver.client import Client
 
+from processors.store_circuit import guarded
 from processors.store_client import store_errors
+from schemas.breaker import CircuitBreaker
 from schemas.telemetry import counter, histogram
 
 _BODY_CHUNK_BYTES = 1 << 20
@@ -37,7 +39,12 @@ class StoreInserter:
 
     `connect` opens the client at first use and after it was dropped. `compression` is that of bodies on their way; the
     store sees the same block either way, so a token may be repeated with the other one.
+
+    Attributes:
+        breaker: stands before every insert; None lets all of them go.
     """
+
+    breaker: CircuitBreaker | None = None
 
     def __init__(
         self, connect: Callable[[], Client], database: str, *, compression: Literal["lz4", "none"] = "none"
@@ -54,7 +61,8 @@ class StoreInserter:
         """Insert one Native block; returns when it is durable, views included.
 
         Raises:
-            StoreUnavailableError: the outcome is unknown or a refusal; the same token may be sent again.
+            StoreUnavailableError: the outcome is unknown or a refusal, or the circuit is open; the same token may be
+                sent again.
             PermanentError: the store refuses these bytes.
         """
         self._insert(table, names, body, rows, token, "Native")
@@ -66,7 +74,7 @@ class StoreInserter:
 
     def _insert(self, table: str, names: Sequence[str], body: memoryview, rows: int, token: str, form: str) -> None:
         started_s = time.monotonic()
-        with store_errors():
+        with guarded(self.breaker), store_errors():
             if self._client is None:
                 self._client = self._connect()
             self._client.raw_insert(

@@ -28,10 +28,44 @@ class BatchSettings(Section):
         le=60,
         description="Seconds after its first record at which a batch is closed: how stale data may be when idle.",
     )
+    retry_first_s: float = Field(
+        0.2,
+        gt=0,
+        le=60,
+        description="Longest first wait between two attempts to write a batch, seconds; it doubles with each attempt, "
+        "and the wait is drawn from nothing to it (full jitter), on top of what the store asked for.",
+    )
     retry_max_s: float = Field(
         30.0,
         gt=0,
         description="Longest wait between two attempts to write a batch, seconds. Attempts never end.",
+    )
+    retry_budget_share: float = Field(
+        0.2,
+        ge=0,
+        le=1,
+        description="Retries that each stored batch earns. While the budget is spent every wait is at least half of "
+        "`retry_max_s`.",
+    )
+    retry_budget_retries: float = Field(
+        10, ge=0, description="Retries that a signal may save up, and that it has at the start."
+    )
+    circuit_failures: int = Field(
+        5,
+        ge=1,
+        le=1000,
+        description="Inserts in a row that the store must fail before the signal's circuit to it opens: it is then not "
+        "asked until its time is over.",
+    )
+    circuit_open_s: float = Field(
+        1.0,
+        gt=0,
+        le=600,
+        description="How long the circuit to the store stays open at first, seconds; then one insert is tried, and "
+        "each that fails doubles the time.",
+    )
+    circuit_open_max_s: float = Field(
+        30.0, gt=0, le=3600, description="How long the circuit to the store stays open at most, seconds."
     )
     flood_records: int = Field(1000, ge=1, description="Records over which the share of bad ones is judged.")
     flood_min_bad: int = Field(

@@ -58,6 +58,10 @@ class Backoff:
         self.attempt = 0
         self.budget_left = min(self.budget_left + self._policy.budget_share, self._policy.budget_retries)
 
+    def went_on(self) -> None:
+        """There was nothing to call, and nothing failed: the next failure is a first one, but no retry was earned."""
+        self.attempt = 0
+
     def failed(self, hint_s: float = 0.0) -> float:
         """A call failed; returns the seconds to wait before the next, at most `max_s`.
 

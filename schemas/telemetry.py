@@ -267,6 +267,36 @@ _SPECS = (
         _SECONDS,
     ),
     MetricSpec(
+        "sluiceway_processor_retry_budget_retries",
+        Kind.OBSERVED_GAUGE,
+        "{retry}",
+        "Retries that may still be made at their usual pace; below 1 every wait is at least half of the longest.",
+        ("signal",),
+    ),
+    MetricSpec(
+        "sluiceway_processor_retry_budget_spent_total",
+        Kind.COUNTER,
+        "{retry}",
+        "Retries that waited longer because the budget of retries was spent.",
+        ("signal",),
+    ),
+    MetricSpec(
+        "sluiceway_store_circuit_state",
+        Kind.OBSERVED_GAUGE,
+        "{state}",
+        "The circuit breaker of a signal in front of the store: 0 closed, 1 half-open (one insert tries whether the "
+        "store is back), 2 open (it is not asked).",
+        ("signal",),
+    ),
+    MetricSpec(
+        "sluiceway_store_circuit_transitions_total",
+        Kind.COUNTER,
+        "{transition}",
+        "Changes of the circuit breaker in front of the store, by the state that it came to: `closed`, `half_open`, "
+        "`open`.",
+        ("signal", "state"),
+    ),
+    MetricSpec(
         "sluiceway_store_restarts_total",
         Kind.OBSERVED_COUNTER,
         "{restart}",
