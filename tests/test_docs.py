@@ -65,6 +65,31 @@ def test_every_command_that_a_page_names_in_code_exists(page: Path) -> None:
     assert {name for name in named if name not in known and name.split()[0] not in known} == set()
 
 
+_RESILIENCE = re.compile(r"^\| [^|]+ \| `([a-z_.]+)` \| `([^`]*)` \| (?:`([a-z_]+)` )?\|$", re.MULTILINE)
+
+
+def test_the_page_on_resilience_states_settings_with_their_defaults_and_metrics_that_exist() -> None:
+    stated = _RESILIENCE.findall((DOCS / "resilience.md").read_text())
+    defaults = {setting.dotted: str(setting.default) for setting in SETTINGS}
+
+    assert {(name, default) for name, default, _ in stated} <= set(defaults.items())
+    assert {metric for *_, metric in stated if metric} <= set(CATALOGUE)
+
+
+@pytest.mark.parametrize("word", ["circuit", "retry", "share", "tenant_"])
+def test_the_page_on_resilience_leaves_no_setting_of_its_kind_out(word: str) -> None:
+    stated = {name for name, *_ in _RESILIENCE.findall((DOCS / "resilience.md").read_text())}
+    settings = {s.dotted for s in SETTINGS if s.path[0] in ("ingest", "batch") and word in s.path[-1]}
+
+    assert settings - stated - {"ingest.tenant_header"} == set()
+
+
+def test_the_page_on_resilience_names_every_metric_of_circuits_and_budgets() -> None:
+    text = (DOCS / "resilience.md").read_text()
+
+    assert [name for name in CATALOGUE if re.search("circuit|budget", name) and f"`{name}`" not in text] == []
+
+
 def test_every_target_of_the_makefile_is_listed_by_help() -> None:
     text = (ROOT / "Makefile").read_text()
     phony = set(re.findall(r"^\.PHONY: (.+)$", text, re.MULTILINE))
