@@ -242,7 +242,7 @@ def run(
         if on_ready is not None and not stop.is_set():
             on_ready()
         stop.wait()
-        _log.info("stopping: finishing what was begun")
+        _log.info("stopping: draining what was acknowledged")
     finally:
         pipeline.stop()
         for number, handler in previous.items():

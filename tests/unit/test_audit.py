@@ -168,7 +168,10 @@ def test_a_batch_that_began_and_ended_during_the_reading_is_never_called_an_imba
 
     report = audit(before.snapshot(), during.store(), after.snapshot(), RETENTION)
 
-    assert report.verdict is Verdict.MOVING
+    assert report.verdict is not Verdict.IMBALANCED
+    # A day that may have expired is compared with nothing, so a batch of nothing else need not show as moving.
+    if any(day != EXPIRED or BASE_TABLES[table][0] is Signal.METRICS for table, _, day in new.stored):
+        assert report.verdict is Verdict.MOVING
 
 
 @given(still, st.sampled_from([-1, 1]), st.data())
