@@ -10,6 +10,7 @@ from kafka.admin import ConfigResource, NewTopic
 from kafka.errors import KafkaError
 
 from schemas.errors import ConfigurationError, LogUnavailableError
+from schemas.kafka_client import opened
 from schemas.kafka_log import connection_options, dead_letter_topic, largest_value_bytes, topic_names
 from schemas.kafka_settings import KafkaSettings
 
@@ -26,8 +27,11 @@ def prepare(settings: KafkaSettings, max_record_bytes: int) -> int:
     """
     try:
         timeout_ms = int(settings.delivery_timeout_s * 1000)
-        admin = KafkaAdminClient(
-            **connection_options(settings), client_id="sluiceway-topics", bootstrap_timeout_ms=timeout_ms
+        admin = opened(
+            KafkaAdminClient,
+            **connection_options(settings),
+            client_id="sluiceway-topics",
+            bootstrap_timeout_ms=timeout_ms,
         )
         try:
             names = list(topic_names(settings).values())

@@ -24,6 +24,7 @@ from processors.kafka_buffer import PartitionBuffer
 from processors.kafka_dead_letters import KafkaDeadLetters
 from processors.kafka_member import Membership
 from schemas.errors import LogUnavailableError, PartitionLostError
+from schemas.kafka_client import opened
 from schemas.kafka_log import (
     connection_options,
     consumer_group,
@@ -296,7 +297,8 @@ def topic_id(settings: KafkaSettings, name: str) -> str:
         LogUnavailableError: no broker answers, or there is no such topic yet.
     """
     try:
-        admin = KafkaAdminClient(
+        admin = opened(
+            KafkaAdminClient,
             **connection_options(settings),
             client_id="sluiceway-topics",
             bootstrap_timeout_ms=int(settings.request_timeout_s * 1000),

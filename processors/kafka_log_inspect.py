@@ -17,6 +17,7 @@ from processors.kafka_dead_letters import dead_letter_producer
 from processors.kafka_log import topic_id
 from processors.kafka_scan import TopicScanner
 from schemas.errors import LogUnavailableError
+from schemas.kafka_client import opened
 from schemas.kafka_log import (
     connection_options,
     consumer_group,
@@ -276,7 +277,8 @@ class _Admin:
     def ask(self, question: Callable[[KafkaAdminClient], Any]) -> Any:
         try:
             if self._client is None:
-                self._client = KafkaAdminClient(
+                self._client = opened(
+                    KafkaAdminClient,
                     **connection_options(self._settings),
                     client_id="sluiceway-inspect",
                     bootstrap_timeout_ms=int(self._settings.request_timeout_s * 1000),

@@ -27,6 +27,7 @@ from kafka.errors import (
 from kafka.structs import OffsetAndMetadata
 
 from schemas.errors import ConfigurationError, LogUnavailableError, PartitionLostError
+from schemas.kafka_client import opened
 from schemas.kafka_log import connection_options
 from schemas.kafka_settings import KafkaSettings
 
@@ -56,7 +57,8 @@ class Membership:
         # Counts assignments of a partition, so that "ours again" is told from "ours all the time".
         self.taken: dict[int, int] = {}
         try:
-            self.consumer = KafkaConsumer(
+            self.consumer = opened(
+                KafkaConsumer,
                 **connection_options(settings),
                 client_id="sluiceway-process",
                 group_id=group,

@@ -10,6 +10,7 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
 from schemas.errors import LogUnavailableError
+from schemas.kafka_client import opened
 from schemas.kafka_log import connection_options, decode_record
 from schemas.kafka_settings import KafkaSettings
 from schemas.log import Record
@@ -101,7 +102,8 @@ class TopicScanner:
         settings = self._settings
         try:
             if self._consumer is None:
-                self._consumer = KafkaConsumer(
+                self._consumer = opened(
+                    KafkaConsumer,
                     **connection_options(settings),
                     client_id="sluiceway-inspect",
                     group_id=None,
