@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -11,17 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.deployment import confinement
 from tests.deployment.images import ROOT, VERSION
 from tests.faults.small_disks import mounting_is_permitted
 
 PACKAGES = ("schemas", "ingest", "processors", "dashboards", "sluiceway")
-# Everything read-only but an empty TMPDIR, and root without the right to pass over permissions.
-_CONFINED = """
-set -e
-mount -t tmpfs -o size=64m tmpfs "$TMPDIR"
-mount -o remount,bind,ro /
-exec setpriv --bounding-set -all --inh-caps -all -- "$@"
-"""
 
 
 @pytest.fixture(scope="module")
@@ -64,21 +57,11 @@ def test_the_wheel_holds_every_file_of_the_packages(wheel: Path) -> None:
     assert {name.split("/")[0] for name in names} == {*PACKAGES, f"sluiceway-{VERSION}.dist-info"}
 
 
-def confined(installed: Path, scratch: Path, *command: str) -> subprocess.CompletedProcess[str]:
-    """Run with the wheel's code first on the path, a folder that nobody may write, no home, and `scratch` as /tmp."""
-    environment = {
-        "PATH": os.environ["PATH"],
-        "PYTHONPATH": str(installed),
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "TMPDIR": str(scratch),
-        "HOME": "/nonexistent/home",
-        "COLUMNS": "200",
-    }
-    words = [sys.executable, *command]
-    if mounting_is_permitted():
-        words = ["unshare", "--mount", "--propagation", "private", "sh", "-c", _CONFINED, "sh", *words]
+def confined(installed: Path, scratch: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run with the wheel's code where nothing can be written."""
     return subprocess.run(
-        words, cwd="/", env=environment, capture_output=True, text=True, check=False, timeout=120
+        confinement.command(*arguments), cwd="/", env=confinement.environment(installed, scratch),
+        capture_output=True, text=True, check=False, timeout=120,
     )  # fmt: skip
 
 
