@@ -6,6 +6,7 @@ import json
 import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -248,16 +249,28 @@ def gateway(model: Model) -> Model:
     return read
 
 
-def test_the_gateway_writes_our_topics_and_loses_nothing(gateway: Model) -> None:
-    kafka = gateway["exporters"]["kafka"]
+def test_the_gateway_is_what_our_command_prints(services: dict[str, Model], gateway: Model) -> None:
+    printed = subprocess.run(
+        [sys.executable, "-m", "sluiceway", "collector-config", "gateway"],
+        env={**os.environ, **services["ingest"]["environment"]}, capture_output=True, text=True, check=True, timeout=60,
+    )  # fmt: skip
 
+    assert gateway == yaml.safe_load(printed.stdout)
     for signal in Signal:
-        assert kafka[str(signal)] == {"topic": NAMES[signal].topic, "encoding": "otlp_proto"}
-        assert gateway["service"]["pipelines"][str(signal)]["exporters"] == ["kafka"]
-    assert kafka["producer"]["required_acks"] == -1
-    assert kafka["retry_on_failure"]["max_elapsed_time"] == 0
-    assert kafka["sending_queue"]["storage"] == "file_storage"
-    assert kafka["sending_queue"]["block_on_overflow"] is True
+        assert gateway["exporters"]["kafka"][str(signal)]["topic"] == NAMES[signal].topic
+
+
+def test_the_gateway_listens_where_its_ports_are_and_queues_on_its_volume(
+    services: dict[str, Model], gateway: Model
+) -> None:
+    service = services["collector"]
+    listening = {value.rpartition(":")[2] for value in service["environment"].values()}
+    (volume,) = service["volumes"]
+
+    assert set(re.findall(r"env:(\w+_LISTEN)", json.dumps(gateway))) == set(service["environment"])
+    assert {str(port["target"]) for port in service["ports"]} == listening
+    assert Path(gateway["extensions"]["file_storage"]["directory"]).is_relative_to(volume["target"])
+    assert services["collector-folder"]["volumes"] == service["volumes"]
 
 
 def test_a_real_collector_accepts_the_gateways_configuration(model: Model, tmp_path: Path) -> None:
