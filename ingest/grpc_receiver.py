@@ -45,7 +45,16 @@ class _On:
 class GrpcReceiver(grpc.GenericRpcHandler):
     """The gRPC server. `start` binds and serves, `stop` drains; each is called once, in this order."""
 
-    def __init__(self, reception: Reception, admission: Admission, tally: Tally, settings: IngestSettings) -> None:
+    def __init__(
+        self,
+        reception: Reception,
+        admission: Admission,
+        tally: Tally,
+        settings: IngestSettings,
+        *,
+        signals_apart: bool = False,
+    ) -> None:
+        """`signals_apart` gives each signal threads of its own: one whose topic stalls then holds none of another."""
         self._reception = reception
         self._admission = admission
         self._tally = tally
@@ -53,6 +62,12 @@ class GrpcReceiver(grpc.GenericRpcHandler):
         self._methods = {f"/{names.grpc_service}/Export": signal for signal, names in NAMES.items()}
         self._slow_bodies = _BodyDeadlines(settings.body_timeout_s)
         self._exports = ThreadPoolExecutor(settings.grpc_threads, thread_name_prefix="ingest-grpc")
+        self._pools = {
+            signal: ThreadPoolExecutor(settings.grpc_threads, thread_name_prefix=f"ingest-grpc-{signal}")
+            if signals_apart
+            else self._exports
+            for signal in Signal
+        }
         self._control = ThreadPoolExecutor(2, thread_name_prefix="ingest-grpc-control")
         self._health = health.HealthServicer(experimental_thread_pool=self._control)
         self._server = grpc.server(
@@ -88,7 +103,8 @@ class GrpcReceiver(grpc.GenericRpcHandler):
     def close(self) -> None:
         """Release the threads. Only after the event of `begin_stop`."""
         self._slow_bodies.stop()
-        self._exports.shutdown(wait=False)
+        for pool in (self._exports, *self._pools.values()):
+            pool.shutdown(wait=False)
         self._control.shutdown(wait=False)
 
     def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[Any, Any] | None:
@@ -102,7 +118,8 @@ class GrpcReceiver(grpc.GenericRpcHandler):
         except SluicewayError as error:
             refuse = partial(self._refuse, signal, error)
             return grpc.stream_unary_rpc_method_handler(_On(refuse, self._control))
-        return grpc.stream_unary_rpc_method_handler(partial(self._export, signal, tenant, ticket))
+        export = partial(self._export, signal, tenant, ticket)
+        return grpc.stream_unary_rpc_method_handler(_On(export, self._pools[signal]))
 
     def _refuse(
         self, signal: Signal, error: Exception, _requests: Iterator[bytes], context: grpc.ServicerContext

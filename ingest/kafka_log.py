@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 from kafka import KafkaProducer
@@ -12,6 +14,7 @@ from kafka.errors import KafkaConfigurationError, KafkaError, MessageSizeTooLarg
 
 from ingest.kafka_topics import prepare
 from schemas.errors import ConfigurationError, LogUnavailableError, TooLargeError
+from schemas.kafka_errors import retry_after_s
 from schemas.kafka_log import connection_options, encode_headers, topic_names
 from schemas.kafka_settings import KafkaSettings
 from schemas.log import Entry
@@ -37,12 +40,16 @@ class KafkaLogWriter:
         self._most_record_bytes = max_record_bytes
         self._names = topic_names(settings)
         self._max_record_bytes: int | None = None
-        self._producer: KafkaProducer | None = None
+        # One a topic: a producer that failed is thrown away with all that it holds, which must not be another topic's.
+        self._producers: dict[str, KafkaProducer] = {}
+        self._prepared = False
         self._opening = threading.Lock()
-        # Held while the entries of one append are handed over, so that they stay side by side on their partition.
-        self._sending = threading.Lock()
+        # Held while the entries of one append are handed over, so that they stay side by side on their partition. One a
+        # topic, for the client waits here for a topic's leader.
+        self._sending: dict[str, threading.Lock] = {}
         self._room = threading.Condition()
         self._in_flight_bytes = 0
+        self._in_flight_of: Counter[str] = Counter()
         self._closed = False
 
     @property
@@ -57,33 +64,42 @@ class KafkaLogWriter:
             ConfigurationError: a topic is not as it must be.
             LogUnavailableError: no broker answers; the next append tries again.
         """
-        self._open()
+        with self._opening:
+            self._prepare()
 
     def append(self, entries: Sequence[Entry]) -> None:
         """See `LogWriter.append`."""
         if not entries:
             return
-        producer = self._open()
+        sizes: Counter[str] = Counter()
+        for entry in entries:
+            sizes[entry.topic] += len(entry.value)
+        producers = {topic: self._open(topic) for topic in sizes}
         bound = self.max_record_bytes()
         for number, entry in enumerate(entries):
             if len(entry.value) > bound:
                 raise TooLargeError(f"a record must be at most {bound} bytes; entry {number} has {len(entry.value)}")
-        size_bytes = sum(len(entry.value) for entry in entries)
-        self._reserve(size_bytes)
+        self._reserve(sizes)
         try:
             deadline_s = time.monotonic() + self._settings.delivery_timeout_s + 1
-            with self._sending:
-                futures = [self._send(producer, entry) for entry in entries]
+            with ExitStack() as held:
+                # In one order, or two appends of the same two topics could wait for each other.
+                for topic in sorted(sizes):
+                    held.enter_context(self._sending[topic])
+                futures = [self._send(producers[entry.topic], entry) for entry in entries]
             for future in futures:
                 future.get(timeout=max(0.0, deadline_s - time.monotonic()))
         except _TOO_LARGE as error:
             raise TooLargeError(f"kafka: {error or type(error).__name__}") from error
         except KafkaError as error:
-            self._reset(producer)
-            raise LogUnavailableError(f"kafka: {type(error).__name__}: {error}") from error
+            self._reset(producers)
+            raise LogUnavailableError(
+                f"kafka: {type(error).__name__}: {error}", retry_after_s=retry_after_s(error)
+            ) from error
         finally:
             with self._room:
-                self._in_flight_bytes -= size_bytes
+                self._in_flight_bytes -= sizes.total()
+                self._in_flight_of -= sizes
                 self._room.notify_all()
 
     def max_record_bytes(self) -> int:
@@ -91,42 +107,58 @@ class KafkaLogWriter:
         return self._most_record_bytes if self._max_record_bytes is None else self._max_record_bytes
 
     def independent_topics(self) -> bool:
-        """See `LogWriter.independent_topics`."""
-        return False
+        """See `LogWriter.independent_topics`: each has leaders, replicas and limits of its own."""
+        return True
 
     def close(self) -> None:
         """See `LogWriter.close`."""
         self._closed = True
         with self._opening:
-            producer, self._producer = self._producer, None
-        if producer is not None:
+            producers, self._producers = self._producers, {}
+        for producer in producers.values():
             producer.close(timeout=self._settings.delivery_timeout_s)
 
     def _send(self, producer: KafkaProducer, entry: Entry) -> Any:
         headers = encode_headers(entry.tenant, entry.received_at_ns, entry.items, entry.rejected, entry.headers)
         return producer.send(self._names.get(entry.topic, entry.topic), entry.value, headers=headers)
 
-    def _reserve(self, size_bytes: int) -> None:
+    def _reserve(self, sizes: Counter[str]) -> None:
+        size_bytes = sizes.total()
         bound = self._settings.max_in_flight_bytes
         with self._room:
-            # One append is admitted alone whatever its size, or it would never be.
+            # The only append of its topics is admitted whatever its size, or it would never be, or wait for another
+            # topic that stalls.
             if not self._room.wait_for(
-                lambda: not self._in_flight_bytes or self._in_flight_bytes + size_bytes <= bound, _ROOM_TIMEOUT_S
+                lambda: (
+                    not any(self._in_flight_of[topic] for topic in sizes) or self._in_flight_bytes + size_bytes <= bound
+                ),
+                _ROOM_TIMEOUT_S,
             ):
                 raise LogUnavailableError(
                     f"kafka.max_in_flight_bytes: at most {bound} bytes may wait for the brokers; "
                     f"{self._in_flight_bytes} do, {size_bytes} more were asked for"
                 )
             self._in_flight_bytes += size_bytes
+            self._in_flight_of += sizes
 
-    def _open(self) -> KafkaProducer:
+    def _open(self, topic: str) -> KafkaProducer:
+        # Without the lock: another topic's producer may be on its way to a broker that does not answer.
+        producer = self._producers.get(topic)
+        if producer is not None:
+            return producer
         with self._opening:
-            if self._closed:
-                raise LogUnavailableError("the log is closed")
-            if self._producer is None:
-                self._max_record_bytes = prepare(self._settings, self._most_record_bytes)
-                self._producer = self._connect()
-            return self._producer
+            self._prepare()
+            if topic not in self._producers:
+                self._producers[topic] = self._connect()
+                self._sending.setdefault(topic, threading.Lock())
+            return self._producers[topic]
+
+    def _prepare(self) -> None:
+        if self._closed:
+            raise LogUnavailableError("the log is closed")
+        if not self._prepared:
+            self._max_record_bytes = prepare(self._settings, self._most_record_bytes)
+            self._prepared = True
 
     def _connect(self) -> KafkaProducer:
         settings = self._settings
@@ -152,9 +184,12 @@ class KafkaLogWriter:
         except (KafkaError, OSError) as error:
             raise LogUnavailableError(f"kafka: {type(error).__name__}: {error}") from error
 
-    def _reset(self, producer: KafkaProducer) -> None:
-        """Use a producer that failed no more: what it still holds is unacknowledged and must not be sent later."""
-        with self._opening:
-            if self._producer is producer:
-                self._producer = None
-        producer.close(timeout=0)
+    def _reset(self, producers: Mapping[str, KafkaProducer]) -> None:
+        """Use producers that failed no more: what they still hold is unacknowledged and must not be sent later."""
+        for topic, producer in producers.items():
+            with self._opening:
+                if self._producers.get(topic) is producer:
+                    del self._producers[topic]
+                    # The topic may be gone: it is looked for, and made, before it is next written to.
+                    self._prepared = False
+            producer.close(timeout=0)

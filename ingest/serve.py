@@ -75,7 +75,9 @@ class Receivers:
         self._tally = Tally(self._admission)
         self._appender = Appender(log, settings, self._tally, clock_ns=clock_ns)
         reception = Reception(self._appender, settings, retention, self._tally, throttle, clock_ns=clock_ns)
-        self._grpc = GrpcReceiver(reception, self._admission, self._tally, settings)
+        self._grpc = GrpcReceiver(
+            reception, self._admission, self._tally, settings, signals_apart=log.independent_topics()
+        )
         self._http = HttpReceiver(reception, self._admission, self._tally, settings)
         self._accepting = False
         self._warm_up: threading.Thread | None = None

@@ -108,7 +108,8 @@ class IngestSettings(Section):
         32,
         ge=1,
         le=1024,
-        description="gRPC requests read, checked and waited for at one time; further ones queue unread.",
+        description="gRPC requests read, checked and waited for at one time, for each signal where the log is on "
+        "Kafka; further ones queue unread.",
     )
     http_threads: int = Field(
         4,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,7 +12,8 @@ import grpc
 import pytest
 
 from ingest.settings import TenantLimit
-from schemas.signals import Signal
+from schemas.log import Entry
+from schemas.signals import Signal, topic
 from tests.memory_log import MemoryLog
 from tests.receivers_under_test import Answered, Served, sample, serving
 
@@ -110,3 +111,36 @@ def test_a_tenant_that_waits_as_long_as_it_was_told_loses_nothing(transport: str
     assert kept == ["acme"] * 10
     # Each wait ends in an accepted request: nobody is sent away twice for the same debt.
     assert refusals <= 10
+
+
+class StallingLog(MemoryLog):
+    """A log of independent topics, of which that of logs stands still."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.independent = True
+        self.stall = threading.Event()
+
+    def append(self, entries: Sequence[Entry]) -> None:
+        if entries[0].topic == topic(Signal.LOGS):
+            self.stall.wait(30)
+        super().append(entries)
+
+
+@pytest.mark.parametrize("transport", ["grpc", "http"])
+def test_a_topic_that_stalls_holds_no_thread_of_another_signal(transport: str) -> None:
+    log = StallingLog()
+    with serving(log, grpc_threads=2, http_threads=1) as served:
+        stalled: list[Answered] = []
+        threads = [
+            threading.Thread(target=lambda: stalled.append(send(served, transport, "", Signal.LOGS))) for _ in range(6)
+        ]
+        for thread in threads:
+            thread.start()
+        until(lambda: served.receivers.tally.admission.requests == 6)
+        answers = [send(served, transport, "", Signal.TRACES) for _ in range(5)]
+        assert stalled == []
+        log.stall.set()
+        for thread in threads:
+            thread.join()
+    assert all(answer.status in OK for answer in (*answers, *stalled))
