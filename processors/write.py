@@ -27,7 +27,8 @@ from schemas.errors import SluicewayError
 from schemas.log import DeadLetter, LogReader, OffsetRange, Record
 from schemas.settings import MIB
 from schemas.signals import Signal
-from schemas.telemetry import batch_span, counter, histogram
+from schemas.telemetry import counter, histogram
+from schemas.tracing import batch_span
 
 _log = logging.getLogger(__name__)
 

@@ -8,12 +8,10 @@ Instruments are made by the functions below only, which refuse a name that is no
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from opentelemetry.metrics import CallbackOptions, Counter, Histogram, Meter, Observation, get_meter
-from opentelemetry.trace import INVALID_SPAN, Span, SpanKind, Tracer, get_tracer
 
 from schemas.errors import ConfigurationError
 
@@ -21,7 +19,6 @@ from schemas.errors import ConfigurationError
 # and so that a batch that holds nothing else can be recognized and is not traced: tracing it would make the next one.
 SELF_TENANT = "sluiceway"
 SCOPE = "sluiceway"
-BATCH_SPAN = "sluiceway.processor.batch"
 
 
 class Kind(enum.StrEnum):
@@ -385,21 +382,3 @@ def observe(name: str, read: Callable[[], Iterable[tuple[float, dict[str, str]]]
         create.create_observable_gauge(entry.name, [callback], entry.unit, entry.meaning)
     else:
         create.create_observable_counter(entry.name, [callback], entry.unit, entry.meaning)
-
-
-@contextmanager
-def batch_span(
-    tenants: Collection[str], attributes: Mapping[str, str | int], tracer: Tracer | None = None
-) -> Iterator[Span]:
-    """A span of ours around the writing of one batch; an exception that passes is recorded in it.
-
-    `tenants` are those of the batch's records. Nothing is recorded when all of it is our own telemetry: the span would
-    be the next batch.
-    """
-    if all(tenant == SELF_TENANT for tenant in tenants):
-        yield INVALID_SPAN
-        return
-    with (tracer or get_tracer(SCOPE)).start_as_current_span(
-        BATCH_SPAN, kind=SpanKind.CONSUMER, attributes=dict(attributes)
-    ) as span:
-        yield span

@@ -2,7 +2,7 @@
 
 There is no feedback loop: exports go straight to the log's writer and pass no receiver, so no request of ours is
 counted; they come at a fixed interval with one data point for each series, however much was counted; and a batch that
-holds nothing but them is not traced (`schemas.telemetry.batch_span`). An idle pipeline therefore writes the same number
+holds nothing but them is not traced (`schemas.tracing.batch_span`). An idle pipeline therefore writes the same number
 of items about itself in every interval.
 """
 

@@ -22,7 +22,8 @@ from processors.sqlite_log_inspect import SqliteLogInspector
 from schemas.log import Record
 from schemas.settings import LogSettings
 from schemas.signals import NAMES, Signal
-from schemas.telemetry import SELF_TENANT, batch_span
+from schemas.telemetry import SELF_TENANT
+from schemas.tracing import batch_span
 from sluiceway.figures import LogFigures, observe_pipeline
 from sluiceway.settings import TelemetrySettings
 from sluiceway.telemetry import SelfTelemetry

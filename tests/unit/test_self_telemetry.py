@@ -21,7 +21,8 @@ from starlette.applications import Starlette
 from ingest.serve import Readiness as ReceiversReadiness
 from schemas.errors import LogUnavailableError
 from schemas.signals import Signal
-from schemas.telemetry import BATCH_SPAN, CATALOGUE, SCOPE, SELF_TENANT, Kind, batch_span, counter, histogram, observe
+from schemas.telemetry import CATALOGUE, SCOPE, SELF_TENANT, Kind, counter, histogram, observe
+from schemas.tracing import BATCH_SPAN, batch_span
 from sluiceway.health import Readiness, compiled_check, log_check, routes, store_check
 from sluiceway.settings import TelemetrySettings
 from sluiceway.telemetry import Providers, SelfTelemetry, WaitingSpans
