@@ -21,7 +21,7 @@ RUN python -m pip wheel --no-cache-dir --no-deps --wheel-dir /dist . \
     && rm -rf /opt/sluiceway/lib/python3.11/site-packages/numba/tests \
         /opt/sluiceway/lib/python3.11/site-packages/pyarrow/include \
         /opt/sluiceway/lib/python3.11/site-packages/pyarrow/tests
-# The decoder is compiled here, once, for every machine that the image may run on (docs/deployment.md has the numbers),
+# The decoder is compiled here, once, for every machine that the image may run on (decision 0009),
 # and below the paths that it will have there.
 ENV NUMBA_CPU_NAME=generic XDG_CACHE_HOME=/opt/sluiceway/cache
 RUN /opt/sluiceway/bin/python -m compileall -q -j 0 /opt/sluiceway/lib \
