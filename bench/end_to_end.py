@@ -83,7 +83,7 @@ def pipeline(folder: Path, settings: Mapping[str, str] | None = None) -> Iterato
     with (folder / "up.log").open("wb") as printed:
         child = subprocess.Popen(command, env=environment, stdout=printed, stderr=subprocess.STDOUT)
     try:
-        _await_ready(child, f"http://127.0.0.1:{viewer_port}/readyz", folder / "up.log")
+        await_ready(child, f"http://127.0.0.1:{viewer_port}/readyz", folder / "up.log")
         secret = StoreFolder(folder / "store").writer_secret()
         client = store.connect(f"http://127.0.0.1:{store_port}", WRITER, secret)
         yield Pipeline(child.pid, f"127.0.0.1:{grpc_port}", client, folder)
@@ -97,16 +97,16 @@ def pipeline(folder: Path, settings: Mapping[str, str] | None = None) -> Iterato
             child.wait()
 
 
-def _await_ready(child: subprocess.Popen[bytes], url: str, printed: Path) -> None:
+def await_ready(child: subprocess.Popen[bytes], url: str, printed: Path) -> None:
     deadline_s = time.monotonic() + READY_TIMEOUT_S
     while time.monotonic() < deadline_s:
         if child.poll() is not None:
-            raise RuntimeError(f"sluiceway up ended with {child.returncode}:\n{printed.read_text()[-4000:]}")
+            raise RuntimeError(f"sluiceway ended with {child.returncode}:\n{printed.read_text()[-4000:]}")
         with contextlib.suppress(OSError, urllib.error.URLError), urllib.request.urlopen(url, timeout=2) as reply:  # noqa: S310
             if reply.status == 200:
                 return
         time.sleep(0.2)
-    raise RuntimeError(f"sluiceway up was not ready within {READY_TIMEOUT_S} s:\n{printed.read_text()[-4000:]}")
+    raise RuntimeError(f"sluiceway was not ready within {READY_TIMEOUT_S} s:\n{printed.read_text()[-4000:]}")
 
 
 def measure(dataset: Dataset, folder: Path) -> Cost:

@@ -37,9 +37,11 @@ class OpenBatch:
     @property
     def left_s(self) -> float:
         """How long the batch may stay open, seconds; the whole age when it is empty."""
-        if not self.records:
-            return self.limits.max_age_s
-        return max(0.0, self.opened_at_s + self.limits.max_age_s - self.clock())
+        limits = self.limits
+        max_age_s = limits.max_age_s
+        if self.rows >= limits.busy_rows:
+            max_age_s = max(max_age_s, limits.busy_max_age_s)
+        return max_age_s if not self.records else max(0.0, self.opened_at_s + max_age_s - self.clock())
 
     def take(self, found: Sequence[Record]) -> None:
         """Add records up to the bounds. What is beyond them is left: `position` says from where to read on."""

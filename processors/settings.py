@@ -28,6 +28,16 @@ class BatchSettings(Section):
         le=60,
         description="Seconds after its first record at which a batch is closed: how stale data may be when idle.",
     )
+    busy_rows: int = Field(
+        5_000,
+        ge=1,
+        le=1_000_000,
+        description="Items with which a batch at its `max_age_s` stays open until `busy_max_age_s`: under load, and "
+        "over many partitions, parts of some thousand rows would cost the store several times as much.",
+    )
+    busy_max_age_s: float = Field(
+        5.0, gt=0, le=300, description="Seconds after its first record at which a busy batch is closed."
+    )
     retry_first_s: float = Field(
         0.2,
         gt=0,

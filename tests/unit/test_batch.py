@@ -54,6 +54,18 @@ def test_age_is_counted_from_the_first_record() -> None:
     assert opened.left_s == 0
 
 
+def test_a_busy_batch_may_grow_older() -> None:
+    clock = FakeClock()
+    opened = batch(clock, max_age_s=1, busy_rows=100, busy_max_age_s=5)
+    opened.take([record(0, items=99)])
+    clock.now_s = 1.5
+    assert opened.left_s == 0
+    opened.take([record(1, items=1)])
+    assert opened.left_s == 3.5
+    clock.now_s = 5
+    assert opened.left_s == 0
+
+
 @given(st.lists(st.integers(0, 40), max_size=60), st.integers(1, 100))
 def test_taking_in_any_portions_skips_and_repeats_nothing(items: list[int], max_rows: int) -> None:
     log = [record(offset * 3, items=count) for offset, count in enumerate(items)]
