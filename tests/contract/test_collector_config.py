@@ -38,7 +38,7 @@ PROTECTED = KafkaSettings(
     sasl_username="team$a", sasl_password_file=Path("/run/secrets/kafka"),
 )  # fmt: skip
 SIZE = 32 * MIB
-TIMEOUT_S = 90
+TIMEOUT_S = 200
 RENDERED = {
     "collector_agent.yaml": agent("ingest.example:4317", max_request_bytes=SIZE, tenant="shop"),
     "collector_gateway.yaml": gateway(PLAIN, max_request_bytes=SIZE),

@@ -31,7 +31,7 @@ from tests.sdk_exports import export_orders
 from tests.settled_requests import settled
 from tests.strategies import record_of
 
-TIMEOUT_S = 90
+TIMEOUT_S = 200
 MAX_RECORD_BYTES = 4 << 20
 _NEGATIVE_ZERO = re.compile(r"(?<![\w.])-0\.0(?![\d])")
 

@@ -27,7 +27,7 @@ from tests.otlp_export import Exporting
 from tests.otlp_requests import items
 from tests.settled_requests import settled
 
-TIMEOUT_S = 90
+TIMEOUT_S = 200
 
 
 @pytest.fixture(scope="module")
