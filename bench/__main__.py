@@ -12,7 +12,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from bench import end_to_end, receive, report, rotel, small, spans
+from bench import collector, end_to_end, kafka_client, kafka_path, receive, report, rotel, small, spans
+from testbed import collector as otel_collector
+from testbed import kafka_broker
+from testbed.parts import MissingPartError
 
 OUT = Path("build/bench.json")
 
@@ -39,6 +42,25 @@ def _round(dataset: spans.Dataset, folder: Path, number: int) -> report.Round:
     return report.Round(ours, peer, identical)
 
 
+def _kafka_rounds(dataset: spans.Dataset, folder: Path, rounds: int) -> list[report.KafkaRound]:
+    try:
+        kafka_broker.jars()
+        otel_collector.binary()
+    except MissingPartError as missing:
+        _say(f"the Kafka path is left out: {missing}")
+        return []
+    with kafka_broker.Broker(folder / "broker", long_lived=True) as broker:
+        return [_kafka_round(dataset, folder, broker, number) for number in range(rounds)]
+
+
+def _kafka_round(dataset: spans.Dataset, folder: Path, broker: kafka_broker.Broker, number: int) -> report.KafkaRound:
+    ours = kafka_path.measure(dataset, folder / f"kafka-{number}", broker)
+    _say(f"through Kafka: {ours.us_per_span:.2f} us a span without the broker")
+    peer = collector.measure(dataset, folder / f"collector-{number}", broker)
+    _say(f"two Collectors: {peer.us_per_span:.2f} us a span without the broker")
+    return report.KafkaRound(ours, peer, kafka_client.measure(dataset, broker))
+
+
 def main() -> int:
     """Command line; exit code 0 whatever the figures are, for they depend on the machine."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
@@ -59,7 +81,8 @@ def main() -> int:
         received = [receive.measure(dataset) for _ in range(options.rounds)]
         small_ones = [small.measure(folder / "small", 4 * options.requests) for _ in range(options.rounds)]
         rounds = [_round(dataset, folder, number) for number in range(options.rounds)]
-    found = report.figures(decoded, received, small_ones, rounds)
+        kafka_rounds = _kafka_rounds(dataset, folder, options.rounds)
+    found = report.figures(decoded, received, small_ones, rounds) | report.kafka_figures(kafka_rounds)
     print(report.table(found))
     report.write(
         options.out, {**found, "spans": dataset.spans, "bytes_a_span": dataset.bytes_a_span, "peer": rotel.version()}

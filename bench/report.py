@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.collector import KafkaPathCost
 from bench.end_to_end import Cost
 from bench.receive import Received
 from bench.spans import Dataset
@@ -36,6 +37,7 @@ BOUNDS = {
     "insert_bytes_spans_per_s": Bound(1_200_000, least=True),
     "receive_append_us_per_span": Bound(2),
     "end_to_end_over_rotel": Bound(0.3333),
+    "kafka_end_to_end_over_collector": Bound(0.25),
     "resident_bytes_max": Bound(1200 * 1000 * 1000),
 }
 EXPLAINED = {
@@ -57,6 +59,17 @@ EXPLAINED = {
     "identical_table_over_rotel": "the ratio to Rotel, median of paired rounds",
     "bytes_a_row": "our table on disk, rollups apart",
     "rotel_bytes_a_row": "the stock table on disk",
+    "kafka_end_to_end_us_per_span": "request to merged rows through Kafka, the broker left out: CPU us a span",
+    "kafka_ingest_us_per_span": "of it: sluiceway ingest",
+    "kafka_process_us_per_span": "of it: sluiceway process",
+    "kafka_store_us_per_span": "of it: the store, final merge included",
+    "kafka_broker_us_per_span": "beside it: the broker",
+    "kafka_client_us_per_span": "of ingest and process: kafka-python alone, both sides",
+    "collector_us_per_span": "two Collectors and the stock table, the broker left out: CPU us a span",
+    "collector_to_kafka_us_per_span": "of it: OTLP to Kafka",
+    "collector_from_kafka_us_per_span": "of it: Kafka to ClickHouse",
+    "collector_store_us_per_span": "of it: the store, final merge included",
+    "kafka_end_to_end_over_collector": "the ratio of the two, median of paired rounds",
     "resident_bytes_max": "Sluiceway and its store together, at full load",
     "rotel_resident_bytes_max": "Rotel and its store together",
     "end_to_end_spans_per_s": "spans a second of wall time, load generator on the same machine",
@@ -75,6 +88,36 @@ class Round:
     def identical_us(self) -> float:
         """Our pipeline's own CPU and the store's for our blocks in the stock table."""
         return self.ours.us(self.ours.agent_s) + self.identical_table.us_per_span
+
+
+@dataclass(frozen=True, slots=True)
+class KafkaRound:
+    """The Kafka path and its peer, measured right after each other on one broker."""
+
+    ours: KafkaPathCost
+    peer: KafkaPathCost
+    client_us: float
+
+
+def kafka_figures(rounds: Sequence[KafkaRound]) -> dict[str, float]:
+    """The Kafka path's figures, medians; nothing where it was not measured."""
+    if not rounds:
+        return {}
+    median = statistics.median
+    ours, peers = [each.ours for each in rounds], [each.peer for each in rounds]
+    return {
+        "kafka_end_to_end_us_per_span": median(cost.us_per_span for cost in ours),
+        "kafka_ingest_us_per_span": median(cost.us(cost.to_kafka_s) for cost in ours),
+        "kafka_process_us_per_span": median(cost.us(cost.from_kafka_s) for cost in ours),
+        "kafka_store_us_per_span": median(cost.us(cost.store_s + cost.final_merge_s) for cost in ours),
+        "kafka_broker_us_per_span": median(cost.us(cost.broker_s) for cost in ours),
+        "kafka_client_us_per_span": median(each.client_us for each in rounds),
+        "collector_us_per_span": median(cost.us_per_span for cost in peers),
+        "collector_to_kafka_us_per_span": median(cost.us(cost.to_kafka_s) for cost in peers),
+        "collector_from_kafka_us_per_span": median(cost.us(cost.from_kafka_s) for cost in peers),
+        "collector_store_us_per_span": median(cost.us(cost.store_s + cost.final_merge_s) for cost in peers),
+        "kafka_end_to_end_over_collector": median(each.ours.us_per_span / each.peer.us_per_span for each in rounds),
+    }
 
 
 def figures(
