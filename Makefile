@@ -45,6 +45,10 @@ test: $(STAMP) ## run the tests
 test-long: $(STAMP) ## run the long tests: 50 rounds of kill -9, 10 million fuzzed inputs; hours
 	@$(BIN)/pytest -m long --timeout 0 $(PYTEST_ARGS)
 
+.PHONY: faults
+faults: $(STAMP) ## break the pipeline on Kafka in every way that we can: 200 rounds of kill -9 and the rest; hours
+	@$(BIN)/pytest -m "long or not long" --timeout 0 -s tests/faults/test_cluster_*.py $(PYTEST_ARGS)
+
 .PHONY: parts
 parts: $(STAMP) ## fetch and build what tests run against, into ~/.cache/sluiceway
 	@$(BIN)/python -m testbed

@@ -133,6 +133,11 @@ class Part:
         """Whether the process is there, frozen or not."""
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def exit_code(self) -> int | None:
+        """How its last run ended, negative for a signal; None while it runs or before it was started."""
+        return None if self._process is None else self._process.poll()
+
     def spawn(self, command: Sequence[str | Path], env: dict[str, str] | None = None) -> None:
         """Start it; output is appended to `log`."""
         if self.running:

@@ -7,12 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from processors.sqlite_log import SqliteLogInspector
@@ -20,117 +15,14 @@ from schemas.log import LogSnapshot
 from schemas.signals import Signal, topic
 from sluiceway.config import PREFIX
 from tests.conftest import free_port
-from tests.faults.load import SERVICES
+from tests.faults.proof import TIMEOUT_S, Evidence, Load, Proof, wait_until
+
+__all__ = ["TIMEOUT_S", "Load", "Pipeline", "Proof", "pipeline", "wait_until"]
 
 ROOT = Path(__file__).resolve().parents[2]
-# Long enough for a machine that is busy with other things, compiling included; nothing below asserts a time.
-TIMEOUT_S = 240.0
-
-_TABLES: Mapping[Signal, tuple[tuple[str, str], ...]] = {
-    Signal.TRACES: (("otel_traces", "SpanAttributes"),),
-    Signal.LOGS: (("otel_logs", "LogAttributes"),),
-    Signal.METRICS: tuple(
-        (f"otel_metrics_{kind}", "Attributes")
-        for kind in ("gauge", "sum", "histogram", "exponential_histogram", "summary")
-    ),
-}
-
-_SPAN_KEYS = "TenantId, ServiceName, SpanName, SpanKind, StatusCode, ServiceVersion, Environment"
-_LOG_KEYS = "TenantId, ServiceName, SeverityText, SeverityNumber"
-# Rollup to what it holds and to the same from its base table: one row a group on each side.
-_ROLLUPS: Mapping[str, tuple[str, str]] = {
-    "spans_1m": (
-        f"""SELECT Time AS Minute, {_SPAN_KEYS}, sum(Calls), sum(Errors), sum(DurationSum),
-            toString(sumMap(DurationBuckets)) FROM spans_1m GROUP BY Minute, {_SPAN_KEYS}""",
-        f"""SELECT toStartOfMinute(toDateTime(Timestamp)) AS Minute, {_SPAN_KEYS}, count(),
-            countIf(StatusCode = 'Error'), sum(Duration),
-            toString(sumMap(map(toUInt16(floor(log2(greatest(Duration, 1)) * 8)), toUInt64(1))))
-            FROM otel_traces GROUP BY Minute, {_SPAN_KEYS}""",
-    ),
-    "logs_1m": (
-        f"SELECT Time AS Minute, {_LOG_KEYS}, sum(Records) FROM logs_1m GROUP BY Minute, {_LOG_KEYS}",
-        f"""SELECT toStartOfMinute(toDateTime(Timestamp)) AS Minute, {_LOG_KEYS}, count()
-            FROM otel_logs GROUP BY Minute, {_LOG_KEYS}""",
-    ),
-    "otel_traces_trace_id_ts": (
-        "SELECT TraceId, min(Start), max(End) FROM otel_traces_trace_id_ts GROUP BY TraceId",
-        """SELECT TraceId, toDateTime(min(Timestamp)), toDateTime(max(Timestamp)) FROM otel_traces
-            WHERE TraceId != '' GROUP BY TraceId""",
-    ),
-}
 
 
-def wait_until(reached: Callable[[], object], what: str, timeout_s: float = TIMEOUT_S) -> None:
-    """Poll; a condition that never comes is a failure that says what was waited for."""
-    deadline_s = time.monotonic() + timeout_s
-    while not reached():
-        assert time.monotonic() < deadline_s, f"waited {timeout_s:.0f} s for: {what}"
-        time.sleep(0.02)
-
-
-class Load:
-    """The client of load.py, from the outside."""
-
-    def __init__(self, reports: Path, process: subprocess.Popen[bytes]) -> None:
-        self._reports, self._process = reports, process
-        self._at = 0
-        self._tail = b""
-        self.outcomes: dict[Signal, dict[int, str]] = {kind: {} for kind in Signal}
-        self.last_ack_ns: dict[Signal, int] = dict.fromkeys(Signal, 0)
-
-    def read(self) -> None:
-        """Take in what was reported since."""
-        if not self._reports.exists():
-            return
-        with self._reports.open("rb") as file:
-            file.seek(self._at)
-            data = self._tail + file.read()
-            self._at = file.tell()
-        *lines, self._tail = data.split(b"\n")
-        for line in lines:
-            kind, first, last, outcome, at_ns = line.decode().split()
-            self.outcomes[Signal(kind)].update(dict.fromkeys(range(int(first), int(last) + 1), outcome))
-            if outcome == "acked":
-                self.last_ack_ns[Signal(kind)] = int(at_ns)
-
-    def count(self, outcome: str) -> Counter[Signal]:
-        """Items with that outcome so far, by signal."""
-        self.read()
-        return Counter({kind: sum(o == outcome for o in self.outcomes[kind].values()) for kind in Signal})
-
-    def acked_since(self, at_ns: int) -> bool:
-        """Whether every signal was acknowledged after that moment of the monotonic clock."""
-        self.read()
-        return all(last > at_ns for last in self.last_ack_ns.values())
-
-    def await_acks(self, what: str = "an acknowledgement of every signal") -> None:
-        """Wait until each signal was acknowledged after now."""
-        now_ns = time.monotonic_ns()
-        wait_until(lambda: self.acked_since(now_ns), what)
-
-    def stop(self) -> None:
-        """No more requests; the answers to those under way are reported."""
-        if self._process.poll() is None:
-            self._process.terminate()
-            self._process.wait(TIMEOUT_S)
-        self.read()
-
-
-@dataclass
-class Proof:
-    """What was found in the store of what was sent, in items."""
-
-    acked: int = 0
-    refused: int = 0
-    unknown: int = 0
-    found: int = 0
-    wrong: list[str] = field(default_factory=list)
-
-    def __str__(self) -> str:
-        return f"acked {self.acked}, refused {self.refused}, unknown {self.unknown}, found {self.found}"
-
-
-class Pipeline:
+class Pipeline(Evidence):
     """`sluiceway up` on a folder and ports of its own, to be killed and started again."""
 
     def __init__(
@@ -143,7 +35,8 @@ class Pipeline:
     ) -> None:
         self.folder = folder
         self.data = data or folder / "data"
-        self.grpc_port, self.http_port, self.store_port, viewer_port = (free_port() for _ in range(4))
+        self.grpc_port, self.http_port, store_port, viewer_port = (free_port() for _ in range(4))
+        super().__init__(store_port)
         kept = {name: value for name, value in os.environ.items() if not name.upper().startswith(PREFIX)}
         self.environment = {
             **kept,
@@ -151,7 +44,7 @@ class Pipeline:
             "SLUICEWAY_DATA_DIR": str(self.data),
             "SLUICEWAY_INGEST__GRPC_PORT": str(self.grpc_port),
             "SLUICEWAY_INGEST__HTTP_PORT": str(self.http_port),
-            "SLUICEWAY_STORE__HTTP_PORT": str(self.store_port),
+            "SLUICEWAY_STORE__HTTP_PORT": str(store_port),
             "SLUICEWAY_VIEWER__PORT": str(viewer_port),
             # Short batches, so that a random moment is seldom between two of them.
             "SLUICEWAY_BATCH__MAX_AGE_S": "0.1",
@@ -224,43 +117,6 @@ class Pipeline:
                 os.kill(pid, signal.SIGKILL)
         return pid
 
-    def ask(self, sql: str) -> list[list[str]] | None:
-        """The store's answer as rows of text, as the read-only user; None while it cannot answer."""
-        url = f"http://127.0.0.1:{self.store_port}/?database=otel&default_format=TabSeparated"
-        try:
-            with urllib.request.urlopen(urllib.request.Request(url, sql.encode()), timeout=60) as answer:
-                text: str = answer.read().decode()
-                return [line.split("\t") for line in text.splitlines()]
-        except urllib.error.HTTPError as error:
-            # No table yet, or shutting down; a question of ours that can never be answered must be seen.
-            if error.headers.get("X-ClickHouse-Exception-Code") in ("47", "62"):
-                raise
-            return None
-        except OSError:
-            return None
-
-    def number(self, sql: str) -> int:
-        """One number, 0 while the store cannot answer."""
-        rows = self.ask(sql)
-        return int(rows[0][0]) if rows else 0
-
-    def await_batch(self) -> None:
-        """Wait until a batch of every signal was written after now."""
-        stored = "SELECT Signal, count() FROM ledger WHERE TableName = '' GROUP BY Signal"
-        before: dict[str, int] = {}
-
-        def known() -> bool:
-            rows = self.ask(stored)
-            before.update({kind: int(count) for kind, count in rows or ()})
-            return rows is not None
-
-        def more() -> bool:
-            now = {kind: int(count) for kind, count in self.ask(stored) or ()}
-            return all(now.get(kind, 0) > before.get(kind, 0) for kind in Signal)
-
-        wait_until(known, "the store and its schema")
-        wait_until(more, "a batch of every signal")
-
     def snapshot(self) -> LogSnapshot:
         """The log's own account."""
         inspector = SqliteLogInspector(self.log_path)
@@ -286,14 +142,7 @@ class Pipeline:
     def prove(self, load: Load) -> Proof:
         """Check every item that `load` ever sent against the running store; asserts nothing."""
         load.read()
-        proof = Proof()
-        for kind in Signal:
-            self._prove_items(proof, kind, load.outcomes[kind])
-        for name, (rolled_up, counted) in _ROLLUPS.items():
-            held, right = self.ask(rolled_up), self.ask(counted)
-            different = {tuple(row) for row in held or ()} ^ {tuple(row) for row in right or ()}
-            if different or not held:
-                proof.wrong.append(f"{name} differs from its base table: {sorted(different)[:10]}")
+        proof = self.prove_items(load.outcomes)
         letters = self.snapshot().dead_letters
         if letters:
             proof.wrong.append(f"dead letters {letters}")
@@ -301,28 +150,6 @@ class Pipeline:
         if code != 0:
             proof.wrong.append(f"audit ended with {code}:\n{said}")
         return proof
-
-    def _prove_items(self, proof: Proof, kind: Signal, outcomes: Mapping[int, str]) -> None:
-        found: Counter[int] = Counter()
-        for table, attributes in _TABLES[kind]:
-            rows = self.ask(f"SELECT {attributes}['load.id'] FROM {table} WHERE ServiceName IN {SERVICES}")
-            if rows is None:
-                proof.wrong.append(f"{table} cannot be read")
-                return
-            found.update(int(row[0]) for row in rows)
-        sent = Counter(outcomes.values())
-        proof.acked += sent["acked"]
-        proof.refused += sent["refused"]
-        proof.unknown += sent["unknown"]
-        proof.found += found.total()
-        wrong = {
-            "acked and missing": [n for n, outcome in outcomes.items() if outcome == "acked" and not found[n]],
-            "refused and there": [n for n, outcome in outcomes.items() if outcome == "refused" and found[n]],
-            "there more than once": [n for n, times in found.items() if times > 1],
-            "there and never sent": [n for n in found if n not in outcomes],
-            "answered in part": [n for n, outcome in outcomes.items() if outcome == "partial"],
-        }
-        proof.wrong += [f"{kind}: {len(n)} {what}: {sorted(n)[:20]}" for what, n in wrong.items() if n]
 
     def close(self) -> None:
         """Nothing stays behind."""

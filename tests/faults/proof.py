@@ -1,0 +1,226 @@
+"""What a client was told of every item that it sent, held against what a store has of it."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from schemas.signals import Signal
+from tests.faults.load import BLOCK, SERVICES
+
+# Long enough for a machine that is busy with other things, compiling included; nothing below asserts a time.
+TIMEOUT_S = 240.0
+
+_TABLES: Mapping[Signal, tuple[tuple[str, str], ...]] = {
+    Signal.TRACES: (("otel_traces", "SpanAttributes"),),
+    Signal.LOGS: (("otel_logs", "LogAttributes"),),
+    Signal.METRICS: tuple(
+        (f"otel_metrics_{kind}", "Attributes")
+        for kind in ("gauge", "sum", "histogram", "exponential_histogram", "summary")
+    ),
+}
+
+_SPAN_KEYS = "TenantId, ServiceName, SpanName, SpanKind, StatusCode, ServiceVersion, Environment"
+_LOG_KEYS = "TenantId, ServiceName, SeverityText, SeverityNumber"
+# Rollup to what it holds and to the same from its base table: one row a group on each side.
+_ROLLUPS: Mapping[str, tuple[str, str]] = {
+    "spans_1m": (
+        f"""SELECT Time AS Minute, {_SPAN_KEYS}, sum(Calls), sum(Errors), sum(DurationSum),
+            toString(sumMap(DurationBuckets)) FROM spans_1m GROUP BY Minute, {_SPAN_KEYS}""",
+        f"""SELECT toStartOfMinute(toDateTime(Timestamp)) AS Minute, {_SPAN_KEYS}, count(),
+            countIf(StatusCode = 'Error'), sum(Duration),
+            toString(sumMap(map(toUInt16(floor(log2(greatest(Duration, 1)) * 8)), toUInt64(1))))
+            FROM otel_traces GROUP BY Minute, {_SPAN_KEYS}""",
+    ),
+    "logs_1m": (
+        f"SELECT Time AS Minute, {_LOG_KEYS}, sum(Records) FROM logs_1m GROUP BY Minute, {_LOG_KEYS}",
+        f"""SELECT toStartOfMinute(toDateTime(Timestamp)) AS Minute, {_LOG_KEYS}, count()
+            FROM otel_logs GROUP BY Minute, {_LOG_KEYS}""",
+    ),
+    "otel_traces_trace_id_ts": (
+        "SELECT TraceId, min(Start), max(End) FROM otel_traces_trace_id_ts GROUP BY TraceId",
+        """SELECT TraceId, toDateTime(min(Timestamp)), toDateTime(max(Timestamp)) FROM otel_traces
+            WHERE TraceId != '' GROUP BY TraceId""",
+    ),
+}
+
+
+def wait_until(reached: Callable[[], object], what: str, timeout_s: float = TIMEOUT_S) -> None:
+    """Poll; a condition that never comes is a failure that says what was waited for."""
+    deadline_s = time.monotonic() + timeout_s
+    while not reached():
+        assert time.monotonic() < deadline_s, f"waited {timeout_s:.0f} s for: {what}"
+        time.sleep(0.02)
+
+
+class Load:
+    """The client of load.py, from the outside."""
+
+    def __init__(self, reports: Path, process: subprocess.Popen[bytes]) -> None:
+        self._reports, self._process = reports, process
+        self._at = 0
+        self._tail = b""
+        self.outcomes: dict[Signal, dict[int, str]] = {kind: {} for kind in Signal}
+        self.last_ack_ns: dict[Signal, int] = dict.fromkeys(Signal, 0)
+
+    def read(self) -> None:
+        """Take in what was reported since."""
+        if not self._reports.exists():
+            return
+        with self._reports.open("rb") as file:
+            file.seek(self._at)
+            data = self._tail + file.read()
+            self._at = file.tell()
+        *lines, self._tail = data.split(b"\n")
+        for line in lines:
+            kind, first, last, outcome, at_ns = line.decode().split()
+            self.outcomes[Signal(kind)].update(dict.fromkeys(range(int(first), int(last) + 1), outcome))
+            if outcome.startswith("acked"):
+                self.last_ack_ns[Signal(kind)] = int(at_ns)
+
+    def count(self, outcome: str) -> Counter[Signal]:
+        """Items with that outcome so far, by signal."""
+        self.read()
+        return Counter({kind: sum(o == outcome for o in self.outcomes[kind].values()) for kind in Signal})
+
+    def acked_since(self, at_ns: int) -> bool:
+        """Whether every signal was acknowledged after that moment of the monotonic clock."""
+        self.read()
+        return all(last > at_ns for last in self.last_ack_ns.values())
+
+    def await_acks(self, what: str = "an acknowledgement of every signal") -> None:
+        """Wait until each signal was acknowledged after now."""
+        now_ns = time.monotonic_ns()
+        wait_until(lambda: self.acked_since(now_ns), what)
+
+    @property
+    def sending(self) -> bool:
+        """Whether the client runs."""
+        return self._process.poll() is None
+
+    def stop(self) -> None:
+        """No more requests; the answers to those under way are reported."""
+        if self._process.poll() is None:
+            self._process.terminate()
+            self._process.wait(TIMEOUT_S)
+        self.read()
+
+
+def copies(outcome: str) -> tuple[int, int]:
+    """How often an item may be stored, at least and at most, by what its client was told.
+
+    `acked+2` is an SDK's success at the third attempt, after two without an answer; `unknown+2` is three such attempts.
+    """
+    what, _, earlier = outcome.partition("+")
+    sent_before = int(earlier or 0)
+    least, most = {"acked": (1, 1), "refused": (0, 0), "unknown": (0, 1), "partial": (0, 1), "unfit": (0, 1)}[what]
+    return least, most + sent_before
+
+
+@dataclass
+class Proof:
+    """What was found in the store of what was sent, in items; `repeated` are there again by an SDK's own retries."""
+
+    acked: int = 0
+    refused: int = 0
+    unknown: int = 0
+    found: int = 0
+    retried: int = 0
+    repeated: int = 0
+    wrong: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        told = f"acked {self.acked}, refused {self.refused}, unknown {self.unknown}, found {self.found}"
+        if not self.retried:
+            return told
+        return f"{told}; {self.retried} sent again by an SDK that got no answer, {self.repeated} of them there twice"
+
+
+class Evidence:
+    """A store asked over HTTP, as its read-only user, on `store_port` of this machine."""
+
+    def __init__(self, store_port: int) -> None:
+        self.store_port = store_port
+
+    def ask(self, sql: str) -> list[list[str]] | None:
+        """The store's answer as rows of text, as the read-only user; None while it cannot answer."""
+        url = f"http://127.0.0.1:{self.store_port}/?database=otel&default_format=TabSeparated"
+        try:
+            with urllib.request.urlopen(urllib.request.Request(url, sql.encode()), timeout=60) as answer:
+                text: str = answer.read().decode()
+                return [line.split("\t") for line in text.splitlines()]
+        except urllib.error.HTTPError as error:
+            # No table yet, or shutting down; a question of ours that can never be answered must be seen.
+            if error.headers.get("X-ClickHouse-Exception-Code") in ("47", "62"):
+                raise
+            return None
+        except OSError:
+            return None
+
+    def number(self, sql: str) -> int:
+        """One number, 0 while the store cannot answer."""
+        rows = self.ask(sql)
+        return int(rows[0][0]) if rows else 0
+
+    def await_batch(self, signals: Collection[Signal] = tuple(Signal)) -> None:
+        """Wait until a batch of each of these signals was written after now."""
+        stored = "SELECT Signal, count() FROM ledger WHERE TableName = '' GROUP BY Signal"
+        before: dict[str, int] = {}
+
+        def known() -> bool:
+            rows = self.ask(stored)
+            before.update({kind: int(count) for kind, count in rows or ()})
+            return rows is not None
+
+        def more() -> bool:
+            now = {kind: int(count) for kind, count in self.ask(stored) or ()}
+            return all(now.get(kind, 0) > before.get(kind, 0) for kind in signals)
+
+        wait_until(known, "the store and its schema")
+        wait_until(more, f"a batch of {', '.join(signals)}")
+
+    def prove_items(self, outcomes: Mapping[Signal, Mapping[int, str]]) -> Proof:
+        """Every item that was ever sent against its tables, and the rollups against their base tables."""
+        proof = Proof()
+        for kind in Signal:
+            self._prove_signal(proof, kind, outcomes[kind])
+        for name, (rolled_up, counted) in _ROLLUPS.items():
+            held, right = self.ask(rolled_up), self.ask(counted)
+            different = {tuple(row) for row in held or ()} ^ {tuple(row) for row in right or ()}
+            if different or not held:
+                proof.wrong.append(f"{name} differs from its base table: {sorted(different)[:10]}")
+        return proof
+
+    def _prove_signal(self, proof: Proof, kind: Signal, outcomes: Mapping[int, str]) -> None:
+        found: Counter[int] = Counter()
+        # Others may have used the same store before; what they sent is in other blocks of numbers.
+        blocks = {number // BLOCK for number in outcomes}
+        for table, attributes in _TABLES[kind]:
+            rows = self.ask(f"SELECT {attributes}['load.id'] FROM {table} WHERE ServiceName IN {SERVICES}")
+            if rows is None:
+                proof.wrong.append(f"{table} cannot be read")
+                return
+            found.update(int(row[0]) for row in rows if int(row[0]) // BLOCK in blocks)
+        sent = Counter(outcome.partition("+")[0] for outcome in outcomes.values())
+        proof.acked += sent["acked"]
+        proof.refused += sent["refused"]
+        proof.unknown += sent["unknown"]
+        proof.found += found.total()
+        proof.retried += sum("+" in outcome for outcome in outcomes.values())
+        proof.repeated += sum(found[n] > 1 for n, outcome in outcomes.items() if "+" in outcome)
+        bounds = {outcome: copies(outcome) for outcome in set(outcomes.values())}
+        wrong = {
+            "acked and missing": [n for n, o in outcomes.items() if found[n] < bounds[o][0]],
+            "refused and there": [n for n, o in outcomes.items() if o == "refused" and found[n]],
+            "there too often": [n for n, o in outcomes.items() if found[n] > bounds[o][1]],
+            "there and never sent": [n for n in found if n not in outcomes],
+            "told no retryable status": [n for n, o in outcomes.items() if o == "unfit"],
+            "answered in part": [n for n, o in outcomes.items() if o == "partial"],
+        }
+        proof.wrong += [f"{kind}: {len(n)} {what}: {sorted(n)[:20]}" for what, n in wrong.items() if n]

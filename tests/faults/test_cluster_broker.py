@@ -1,0 +1,97 @@
+"""Brokers that are killed, frozen, or lose a leader: what was acknowledged is stored once, all goes on by itself."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from schemas.signals import Signal
+from testbed.kafka_broker import Cluster
+from tests.faults.cluster import Deployment, Recoveries, deployment
+from tests.faults.conftest import Engines
+from tests.faults.proof import wait_until
+from tests.kafka_broker import require_broker
+from tests.remote_store import RemoteStore
+
+
+def break_broker(folder: Path, engines: Engines, away_s: float, *, freeze: bool, times: int) -> None:
+    broker = engines.broker
+    recoveries = Recoveries()
+    with deployment(folder / "sluiceway", broker.bootstrap, engines.store) as running:
+        running.start()
+        running.load()
+        running.recovered()
+        for _ in range(times):
+            (broker.freeze if freeze else broker.kill)()
+            time.sleep(away_s)
+            # Nobody dies of it: there is nothing to start again but the broker.
+            assert all(member.running for member in running.members)
+            (broker.thaw if freeze else broker.start)()
+            recoveries.append(running.recovered())
+        proof = running.prove()
+    print(
+        f"\nbroker {'frozen' if freeze else 'killed'} {times} times for {away_s:.0f} s; items: {proof}; "
+        f"from its return: {recoveries}"
+    )
+    assert proof.wrong == []
+    assert proof.acked > 0
+
+
+def test_a_broker_that_is_killed_and_comes_back_loses_and_doubles_nothing(engines: Engines, tmp_path: Path) -> None:
+    break_broker(tmp_path, engines, 2, freeze=False, times=1)
+
+
+def test_a_broker_that_freezes_loses_and_doubles_nothing(engines: Engines, tmp_path: Path) -> None:
+    break_broker(tmp_path, engines, 8, freeze=True, times=1)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(0)
+def test_a_broker_killed_twenty_times_loses_and_doubles_nothing(engines: Engines, tmp_path: Path) -> None:
+    break_broker(tmp_path, engines, 5, freeze=False, times=20)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(0)
+def test_a_broker_frozen_for_a_minute_loses_and_doubles_nothing(engines: Engines, tmp_path: Path) -> None:
+    break_broker(tmp_path, engines, 60, freeze=True, times=2)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(0)
+def test_a_cluster_whose_leaders_are_killed_one_after_the_other_loses_and_doubles_nothing(tmp_path: Path) -> None:
+    require_broker()
+    recoveries = Recoveries()
+    replicated = {"replication_factor": 3, "min_insync_replicas": 2}
+    with (
+        Cluster(tmp_path / "kafka") as cluster,
+        RemoteStore(tmp_path / "store") as store,
+        deployment(tmp_path / "sluiceway", cluster.bootstrap, store, kafka=replicated) as running,
+    ):
+        running.start()
+        running.load()
+        running.recovered()
+        for number in range(6):
+            broker = cluster.brokers[number % 3]
+            broker.kill()
+            recoveries.append(running.recovered())
+            broker.start()
+            wait_until(lambda: in_sync(running), "all replicas in sync")
+        proof = running.prove()
+    print(f"\na node of three killed 6 times; items: {proof}; from the kill: {recoveries}")
+    assert proof.wrong == []
+    assert proof.acked > 0
+
+
+def in_sync(running: Deployment) -> bool:
+    """Whether every partition has all its replicas: until then the next kill would take the last but one."""
+    from kafka import KafkaAdminClient
+
+    admin = KafkaAdminClient(bootstrap_servers=list(running.kafka.bootstrap_servers))
+    try:
+        topics = admin.describe_topics([*(running.kafka.topic(kind) for kind in Signal), "__consumer_offsets"])
+    finally:
+        admin.close()
+    return all(len(each["isr_nodes"]) == 3 for topic in topics for each in topic["partitions"])
