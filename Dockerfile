@@ -26,7 +26,7 @@ RUN python -m pip wheel --no-cache-dir --no-deps --wheel-dir /dist . \
 ENV NUMBA_CPU_NAME=generic XDG_CACHE_HOME=/opt/sluiceway/cache
 RUN /opt/sluiceway/bin/python -m compileall -q -j 0 /opt/sluiceway/lib \
     && /opt/sluiceway/bin/python -m processors.warm_up \
-    && /opt/sluiceway/bin/python -c "import ingest.validate_kernel"
+    && /opt/sluiceway/bin/python -c "import ingest.partition_kernel, ingest.validate_kernel"
 
 FROM python:3.11-slim-bookworm
 LABEL org.opencontainers.image.title="sluiceway" \

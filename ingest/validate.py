@@ -6,23 +6,23 @@ the rest is kept. docs/otlp.md lists the rules. Until `warm_up` has run, the sam
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from ingest import validate_walk as rules
 from ingest.containers import cut
+from ingest.precompile import compile_in_child, is_cached
 from ingest.wire_schema import SCHEMA
 from schemas.errors import MalformedRequestError
 from schemas.signals import NAMES, Signal
 
 UINT64_MAX: Final = (1 << 64) - 1
-COMPILE_TIMEOUT_S: Final = 300
+_COMPILED_FROM: Final = (
+    *(f"ingest/{name}.py" for name in ("validate_kernel", "validate_walk", "wire_primitives", "wire_schema")),
+    "schemas/wire.py",
+)
 _WIRE_TYPES: Final = ("varint", "fixed64", "length-delimited", "start group", "end group", "fixed32", "6", "7")
 _RULES: Final = {
     rules.BAD_TAG: "a tag must be a varint of at most 5 bytes and 32 bits",
@@ -102,40 +102,12 @@ def warm_up() -> None:
     with _Validator.warming:
         if _Validator.compiled:
             return
-        if not _is_cached():
-            _compile_in_child()
+        if not is_cached("validate_kernel.scan-*.nbi", _COMPILED_FROM):
+            compile_in_child("ingest.validate_kernel")
         from ingest.validate_kernel import compiled_walk  # noqa: PLC0415  importing it is what compiles it
 
         _Validator.walk = staticmethod(compiled_walk)
         _Validator.compiled = True
-
-
-def _is_cached() -> bool:
-    """A guess by file names: a wrong one costs time, nothing else."""
-    here = Path(__file__).parent
-    names = ("validate_kernel", "validate_walk", "wire_primitives", "wire_schema")
-    compiled_from = [here / f"{name}.py" for name in names] + [here.parent / "schemas" / "wire.py"]
-    folder = os.environ.get("NUMBA_CACHE_DIR")
-    pattern = "validate_kernel.scan-*.nbi"
-    found = Path(folder).rglob(pattern) if folder else (here / "__pycache__").glob(pattern)
-    newest = max(source.stat().st_mtime for source in compiled_from)
-    return any(index.stat().st_mtime > newest for index in found)
-
-
-def _compile_in_child() -> None:
-    paths = os.pathsep.join(path for path in sys.path if path)
-    try:
-        subprocess.run(
-            [sys.executable, "-c", "import ingest.validate_kernel"],
-            check=False,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            timeout=COMPILE_TIMEOUT_S,
-            env=os.environ | {"PYTHONPATH": paths},
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return  # Compiling in this process is slower for everyone else, and right.
 
 
 def _uint64(time_ns: int) -> int:

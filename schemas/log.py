@@ -24,6 +24,7 @@ class Entry:
         items: spans, data points or log records in `value`, counted by ingest before the ack.
         rejected: items of the same requests that were refused through partial_success and are not in `value`.
         headers: further headers (a dead letter's reason and position; `redriven_from`).
+        partition: where it must go; None for any. A log with one partition ignores it.
     """
 
     topic: str
@@ -33,6 +34,7 @@ class Entry:
     items: int = 0
     rejected: int = 0
     headers: Mapping[str, str] = field(default_factory=dict)
+    partition: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
