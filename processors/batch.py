@@ -11,6 +11,8 @@ from schemas.log import Record
 
 # Records of a few hundred bytes each: a batch of them is bounded by what its dead letters and offsets cost.
 MAX_RECORDS = 50_000
+# Longer than the pauses between two fetches or commits of a stream under load.
+_PAUSE_S = 0.3
 
 
 @dataclass(slots=True)
@@ -24,6 +26,7 @@ class OpenBatch:
     rows: int = 0
     size_bytes: int = 0
     opened_at_s: float = 0.0
+    _taken_at_s: float = 0.0
 
     @property
     def is_full(self) -> bool:
@@ -38,15 +41,20 @@ class OpenBatch:
     def left_s(self) -> float:
         """How long the batch may stay open, seconds; the whole age when it is empty."""
         limits = self.limits
-        max_age_s = limits.max_age_s
+        if not self.records:
+            return limits.max_age_s
+        until_s = self.opened_at_s + limits.max_age_s
         if self.rows >= limits.busy_rows:
-            max_age_s = max(max_age_s, limits.busy_max_age_s)
-        return max_age_s if not self.records else max(0.0, self.opened_at_s + max_age_s - self.clock())
+            # Only while more keeps coming: when a stream pauses, what came is shown at once.
+            until_s = max(until_s, min(self.opened_at_s + limits.busy_max_age_s, self._taken_at_s + _PAUSE_S))
+        return max(0.0, until_s - self.clock())
 
     def take(self, found: Sequence[Record]) -> None:
         """Add records up to the bounds. What is beyond them is left: `position` says from where to read on."""
-        if found and not self.records:
-            self.opened_at_s = self.clock()
+        if found:
+            self._taken_at_s = self.clock()
+            if not self.records:
+                self.opened_at_s = self._taken_at_s
         for record in found:
             if self.is_full:
                 return

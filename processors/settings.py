@@ -32,11 +32,11 @@ class BatchSettings(Section):
         5_000,
         ge=1,
         le=1_000_000,
-        description="Items with which a batch at its `max_age_s` stays open until `busy_max_age_s`: under load, and "
+        description="Items with which a batch at its `max_age_s` stays open while more keeps coming: under load, and "
         "over many partitions, parts of some thousand rows would cost the store several times as much.",
     )
     busy_max_age_s: float = Field(
-        5.0, gt=0, le=300, description="Seconds after its first record at which a busy batch is closed."
+        5.0, gt=0, le=300, description="Seconds after its first record at which a busy batch is closed in any case."
     )
     retry_first_s: float = Field(
         0.2,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -54,14 +55,17 @@ def test_age_is_counted_from_the_first_record() -> None:
     assert opened.left_s == 0
 
 
-def test_a_busy_batch_may_grow_older() -> None:
+def test_a_busy_batch_may_grow_older_while_more_keeps_coming() -> None:
     clock = FakeClock()
     opened = batch(clock, max_age_s=1, busy_rows=100, busy_max_age_s=5)
     opened.take([record(0, items=99)])
     clock.now_s = 1.5
     assert opened.left_s == 0
     opened.take([record(1, items=1)])
-    assert opened.left_s == 3.5
+    assert opened.left_s == pytest.approx(0.3)
+    clock.now_s = 4.9
+    opened.take([record(2)])
+    assert opened.left_s == pytest.approx(0.1)
     clock.now_s = 5
     assert opened.left_s == 0
 
