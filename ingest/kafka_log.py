@@ -110,6 +110,10 @@ class KafkaLogWriter:
         """See `LogWriter.max_record_bytes`. Until brokers have answered it is what the settings allow."""
         return self._most_record_bytes if self._max_record_bytes is None else self._max_record_bytes
 
+    def joins_below_bytes(self) -> int:
+        """See `LogWriter.joins_below_bytes`: a record costs the client as much as copying half a megabyte."""
+        return 512 * 1024
+
     def independent_topics(self) -> bool:
         """See `LogWriter.independent_topics`: each has leaders, replicas and limits of its own."""
         return True

@@ -253,20 +253,22 @@ class Lane:
         )
 
     def _entries(self, group: list[Submitted]) -> list[Entry]:
-        """The group as log records; requests of one signal and tenant are concatenated, a merge to protobuf."""
+        """The group as log records; small requests of one signal and tenant are joined, a merge to protobuf."""
         entries: list[Entry] = []
         coalesce_bytes = self._coalesce_bytes
+        joins_below_bytes = self._writer.joins_below_bytes()
         open_runs: dict[tuple[Signal, str], _Run] = {}
         for submitted in group:
             rejected = submitted.rejected
             key = submitted.flow
             for value, items in submitted.parts:
                 run = open_runs.get(key)
-                if run is not None and run.size_bytes + len(value) > coalesce_bytes:
+                alone = len(value) >= joins_below_bytes
+                if run is not None and (run.closed or alone or run.size_bytes + len(value) > coalesce_bytes):
                     entries.append(run.entry(*key))
                     run = None
                 if run is None:
-                    run = open_runs[key] = _Run(submitted.received_at_ns)
+                    run = open_runs[key] = _Run(submitted.received_at_ns, closed=alone)
                 run.values.append(value)
                 run.size_bytes += len(value)
                 run.items += items
@@ -278,9 +280,10 @@ class Lane:
 
 @dataclass(slots=True)
 class _Run:
-    """Requests that become one record. `received_at_ns` is the earliest's."""
+    """Requests that become one record. `received_at_ns` is the earliest's; to a closed one none is added."""
 
     received_at_ns: int
+    closed: bool = False
     values: list[bytes] = field(default_factory=list)
     size_bytes: int = 0
     items: int = 0

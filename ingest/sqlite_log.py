@@ -96,6 +96,10 @@ class SqliteLogWriter:
         """See `LogWriter.max_record_bytes`."""
         return self._settings.max_record_bytes
 
+    def joins_below_bytes(self) -> int:
+        """See `LogWriter.joins_below_bytes`: a row costs some 10 us, the copy of a large request several times that."""
+        return 64 * 1024
+
     def independent_topics(self) -> bool:
         """False: they are one file."""
         return False

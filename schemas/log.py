@@ -112,6 +112,9 @@ class LogWriter(Protocol):
     def max_record_bytes(self) -> int:
         """The largest `value` that one entry may hold."""
 
+    def joins_below_bytes(self) -> int:
+        """Requests of this size and more are better records of their own: joining them costs more than a record."""
+
     def independent_topics(self) -> bool:
         """Whether one topic may stall or fail while others take records: then `append` is called for one at a time.
 

@@ -14,6 +14,7 @@ class MemoryLog:
     def __init__(self, *, max_record_bytes: int = 4 * 1024 * 1024) -> None:
         self._max_record_bytes = max_record_bytes
         self.independent = False
+        self.joined_below_bytes = 1 << 30
         self.commits: list[list[Entry]] = []
         self.failure: Exception | None = None
         self.gate = threading.Event()
@@ -36,6 +37,10 @@ class MemoryLog:
     def max_record_bytes(self) -> int:
         """As `LogWriter.max_record_bytes`."""
         return self._max_record_bytes
+
+    def joins_below_bytes(self) -> int:
+        """As `LogWriter.joins_below_bytes`."""
+        return self.joined_below_bytes
 
     def independent_topics(self) -> bool:
         """As `LogWriter.independent_topics`."""

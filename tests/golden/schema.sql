@@ -307,8 +307,8 @@ SETTINGS non_replicated_deduplication_window = 10000, fsync_after_insert = 1, fs
 CREATE MATERIALIZED VIEW IF NOT EXISTS otel.otel_traces_trace_id_ts_mv TO otel.otel_traces_trace_id_ts AS
 SELECT
     TraceId,
-    toDateTime(min(Timestamp)) AS Start,
-    toDateTime(max(Timestamp)) AS End
+    min(toDateTime(Timestamp)) AS Start,
+    max(toDateTime(Timestamp)) AS End
 FROM otel.otel_traces
 WHERE TraceId != ''
 GROUP BY TraceId;

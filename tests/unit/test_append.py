@@ -205,3 +205,17 @@ def test_many_threads_lose_nothing() -> None:
     appended = b"".join(entry.value for entry in log.entries).split(b";")[:-1]
     assert sorted(appended) == sorted(f"{worker}-{number}".encode() for worker in range(8) for number in range(200))
     assert sum(entry.items for entry in log.entries) == 1600
+
+
+def test_a_large_request_is_a_record_of_its_own_between_those_that_are_joined() -> None:
+    log = MemoryLog()
+    log.joined_below_bytes = 1000
+    bodies = [b"a", b"b", b"L" * 1000, b"c", b"M" * 2000, b"N" * 3000, b"d", b"e"]
+    with appending(log) as appender:
+        with held(log, appender):
+            futures = [appender.submit(Signal.TRACES, "", body, 1, 0) for body in bodies]
+        for future in futures:
+            future.result(10)
+    records = log.commits[1]
+    assert [record.value for record in records] == [b"ab", b"L" * 1000, b"c", b"M" * 2000, b"N" * 3000, b"de"]
+    assert [record.items for record in records] == [2, 1, 1, 1, 1, 2]
