@@ -94,7 +94,7 @@ class KafkaLogWriter:
             for future in futures:
                 future.get(timeout=max(0.0, deadline_s - time.monotonic()))
         except _TOO_LARGE as error:
-            raise TooLargeError(f"kafka: {error or type(error).__name__}") from error
+            raise self._refused_size(producers, len(entries), bound, error) from error
         except KafkaError as error:
             self._reset(producers)
             raise LogUnavailableError(
@@ -207,6 +207,22 @@ class KafkaLogWriter:
             raise ConfigurationError(f"kafka: {error}") from error
         except (KafkaError, OSError) as error:
             raise LogUnavailableError(f"kafka: {type(error).__name__}: {error}") from error
+
+    def _refused_size(
+        self, producers: Mapping[str, KafkaProducer], entries: int, bound: int, error: KafkaError
+    ) -> TooLargeError | LogUnavailableError:
+        """What to raise for a record that a broker found too large: most likely a topic allows less than it did.
+
+        The client takes that for fatal and would fail all that follows, so the producers are replaced, and the topics'
+        bounds are asked for again: what is sent again is split by them.
+        """
+        self._reset(producers)
+        self.open()
+        text = f"kafka: {error or type(error).__name__}"
+        # One record, and no topic allows less: it would never be taken. Of several, some may be in the log.
+        if entries == 1 and self.max_record_bytes() >= bound:
+            return TooLargeError(text)
+        return LogUnavailableError(f"{text}; records of at most {self.max_record_bytes()} bytes are taken now")
 
     def _reset(self, producers: Mapping[str, KafkaProducer]) -> None:
         """Use producers that failed no more: what they still hold is unacknowledged and must not be sent later."""

@@ -212,7 +212,7 @@ class Lane:
                     self._commit([submitted])
                 return
             self._tally.append_failed()
-            self._refuse(group, error)
+            self._refuse(group, self._after_a_lower_bound(group[0]) or error)
         except RetryableError as error:
             self._failed(permit, group, error)
         except Exception as error:  # noqa: BLE001 - whatever a log raises, nobody may be acknowledged or left waiting
@@ -241,6 +241,16 @@ class Lane:
             self.failing_since = self._failed_at
         self._failure = str(error)
         self._refuse(group, error)
+
+    def _after_a_lower_bound(self, submitted: Submitted) -> LogUnavailableError | None:
+        """The error for a request that was split by a bound which the log has lowered since; None for any other."""
+        bound = self._writer.max_record_bytes()
+        if all(len(value) <= bound for value, _ in submitted.parts):
+            return None
+        return LogUnavailableError(
+            f"log: takes records of at most {bound} bytes now, send again to have it split",
+            retry_after_s=self._retry_after_s,
+        )
 
     def _refuse(self, group: list[Submitted], error: PermanentError | RetryableError) -> None:
         for submitted in group:

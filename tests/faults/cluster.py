@@ -18,7 +18,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from processors.kafka_log_inspect import KafkaLogInspector
+from schemas.errors import LogUnavailableError
 from schemas.kafka_settings import KafkaSettings
+from schemas.log import Progress
 from schemas.signals import Signal
 from sluiceway.config import PREFIX
 from testbed.parts import Part, free_ports
@@ -197,7 +199,8 @@ class Deployment(Evidence):
             if not member.running:
                 member.start()
         for member in self.members:
-            wait_until(lambda m=member: m.ready, f"{member.role} to be ready")
+            wait_until(lambda m=member: m.ready or not m.running, f"{member.role} to be ready")
+            assert member.running, member.said[-1000:]
 
     def load(self, *, requests_per_s: float = 10, sdk: bool = True) -> None:
         """Begin to send: a client to each ingest, and the SDKs to the first one."""
@@ -248,18 +251,23 @@ class Deployment(Evidence):
     def await_drained(self) -> None:
         """Wait until all that the topics hold now is committed."""
         with contextlib.closing(self.inspector()) as log:
-            _, ends = log.positions()
+            ends: dict[tuple[str, int], int] = {}
+
+            def known() -> bool:
+                ends.update(_positions(log)[1])
+                return bool(ends)
 
             def drained() -> bool:
-                progress, _ = log.positions()
-                return all(progress[key].next_offset >= end for key, end in ends.items())
+                progress, _ = _positions(log)
+                return bool(progress) and all(progress[key].next_offset >= end for key, end in ends.items())
 
+            wait_until(known, "brokers that know where the topics end")
             wait_until(drained, "everything in the log to be stored")
 
     def frozen(self) -> int:
         """How many partitions have a batch under way, or left so by a killed processor."""
         with contextlib.closing(self.inspector()) as log:
-            progress, _ = log.positions()
+            progress, _ = _positions(log)
         return sum(each.frozen is not None for each in progress.values())
 
     def prove(self, dead_letters: Mapping[tuple[str, str], int] | None = None) -> Proof:
@@ -326,6 +334,14 @@ def deployment(folder: Path, bootstrap: str, store: RemoteStore, **options: obje
 def _spread(seconds: Sequence[float]) -> str:
     ordered = sorted(seconds)
     return f"{ordered[len(ordered) // 2]:.1f} (most {ordered[-1]:.1f})"
+
+
+def _positions(log: KafkaLogInspector) -> tuple[dict[tuple[str, int], Progress], dict[tuple[str, int], int]]:
+    try:
+        return log.positions()
+    except LogUnavailableError:
+        # A broker that has just begun finds out first who coordinates a group.
+        return {}, {}
 
 
 def fresh_block() -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Any
@@ -163,6 +163,27 @@ def test_a_request_that_the_log_never_takes_does_not_cost_its_neighbours_their_a
         with pytest.raises(TooLargeError):
             bad.result(10)
     assert [entry.value for entry in log.entries] == [b"first", b"good", b"fine"]
+
+
+class LoweredLog(MemoryLog):
+    """Learns after the first commit that records must be smaller."""
+
+    def append(self, entries: Sequence[Entry]) -> None:
+        if any(len(entry.value) > self._max_record_bytes for entry in entries):
+            raise TooLargeError("record: too large")
+        super().append(entries)
+        self._max_record_bytes = 10
+
+
+def test_a_request_that_was_split_by_a_bound_lowered_since_is_pushed_back_and_not_refused() -> None:
+    log = LoweredLog()
+    with appending(log) as appender:
+        with held(log, appender):
+            split_before = appender.submit(Signal.TRACES, "", b"x" * 20, 1, 0)
+            small = appender.submit(Signal.TRACES, "", b"small", 1, 0)
+        small.result(10)
+        with pytest.raises(LogUnavailableError, match="at most 10 bytes now"):
+            split_before.result(10)
 
 
 def test_a_withdrawn_request_is_not_appended() -> None:
