@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from schemas.signals import Signal
-from testbed.kafka_broker import Cluster
+from testbed.kafka_broker import Broker, Cluster
 from tests.faults.cluster import Deployment, Recoveries, deployment
 from tests.faults.conftest import Engines
 from tests.faults.proof import wait_until
@@ -95,3 +95,30 @@ def in_sync(running: Deployment) -> bool:
     finally:
         admin.close()
     return all(len(each["isr_nodes"]) == 3 for topic in topics for each in topic["partitions"])
+
+
+@pytest.mark.long
+@pytest.mark.timeout(0)
+def test_a_broker_whose_bound_on_metadata_is_too_low_holds_rows_up_and_loses_none(tmp_path: Path) -> None:
+    require_broker()
+    with (
+        Broker(tmp_path / "kafka", {"offset.metadata.max.bytes": "16"}) as broker,
+        RemoteStore(tmp_path / "store") as store,
+        deployment(tmp_path / "sluiceway", broker.bootstrap, store, processors=1) as running,
+    ):
+        running.start()
+        running.load()
+        running.await_acks()
+        [processor] = running.processors
+        wait_until(lambda: "offset.metadata.max.bytes" in processor.said, "the processor to say what is wrong")
+        wait_until(lambda: "offset.metadata.max.bytes" in processor.get("/readyz")[1], "the same on /readyz")
+        # An operator mends it.
+        broker.stop()
+        written = tmp_path / "kafka" / "server.properties"
+        written.write_text(written.read_text().replace("metadata.max.bytes=16", "metadata.max.bytes=4096"))
+        broker.start()
+        running.recovered()
+        proof = running.prove()
+    print(f"\nmetadata refused until the broker was mended; items: {proof}")
+    assert proof.wrong == []
+    assert proof.acked > 0
