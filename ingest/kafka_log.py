@@ -15,6 +15,7 @@ from kafka.errors import KafkaConfigurationError, KafkaError, MessageSizeTooLarg
 from ingest.kafka_topics import prepare
 from ingest.partition import by_trace, warm_up
 from schemas.errors import ConfigurationError, LogUnavailableError, TooLargeError
+from schemas.kafka_client import close_producer
 from schemas.kafka_errors import retry_after_s
 from schemas.kafka_log import connection_options, encode_headers, topic_names
 from schemas.kafka_settings import KafkaSettings
@@ -124,7 +125,7 @@ class KafkaLogWriter:
         with self._opening:
             producers, self._producers = self._producers, {}
         for producer in producers.values():
-            producer.close(timeout=self._settings.delivery_timeout_s)
+            close_producer(producer, self._settings.delivery_timeout_s)
 
     def _send(self, producer: KafkaProducer, entry: Entry) -> Any:
         headers = encode_headers(entry.tenant, entry.received_at_ns, entry.items, entry.rejected, entry.headers)
@@ -232,4 +233,4 @@ class KafkaLogWriter:
                     del self._producers[topic]
                     # The topic may be gone: it is looked for, and made, before it is next written to.
                     self._prepared = False
-            producer.close(timeout=0)
+            close_producer(producer, 0)

@@ -8,6 +8,7 @@ from kafka import KafkaProducer
 from kafka.errors import KafkaError
 
 from schemas.errors import LogUnavailableError
+from schemas.kafka_client import close_producer
 from schemas.kafka_log import connection_options, dead_letter_topic, encode_dead_letter, position_key
 from schemas.kafka_settings import KafkaSettings
 from schemas.log import DeadLetter
@@ -49,7 +50,7 @@ class KafkaDeadLetters:
         """Release the connection."""
         producer, self._producer = self._producer, None
         if producer is not None:
-            producer.close(timeout=0)
+            close_producer(producer, 0)
 
 
 def dead_letter_producer(settings: KafkaSettings, transactional_id: str | None = None) -> KafkaProducer:

@@ -17,7 +17,7 @@ from processors.kafka_dead_letters import dead_letter_producer
 from processors.kafka_log import topic_id
 from processors.kafka_scan import TopicScanner
 from schemas.errors import LogUnavailableError
-from schemas.kafka_client import opened
+from schemas.kafka_client import close_producer, opened
 from schemas.kafka_log import (
     connection_options,
     consumer_group,
@@ -167,7 +167,7 @@ class KafkaLogInspector:
                     redriven += len(part)
                     self._await_committed([future.get(timeout=1) for future in appended])
             finally:
-                producer.close(timeout=1)
+                close_producer(producer, 1)
         except (KafkaError, OSError) as error:
             raise LogUnavailableError(f"kafka: redrive: {type(error).__name__}: {error}") from error
         return redriven

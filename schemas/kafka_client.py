@@ -1,10 +1,12 @@
-"""How clients of kafka-python are made: what could not connect leaves nothing behind."""
+"""How clients of kafka-python are made and ended: what could not connect, or send all, leaves nothing behind."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from kafka import KafkaProducer
+from kafka.errors import KafkaTimeoutError
 from kafka.net.compat import KafkaNetClient
 
 Client = TypeVar("Client")
@@ -28,3 +30,15 @@ def opened(client: Callable[..., Client], **options: Any) -> Client:
         for each in made:
             each.close()
         raise
+
+
+def close_producer(producer: KafkaProducer, timeout_s: float) -> None:
+    """Wait `timeout_s` for what it was given, then end it: nothing that is left then is sent later.
+
+    Its own `close` raises where something is left, and goes on: the thread, its connections and its attempts stay.
+    """
+    try:
+        producer.close(timeout=timeout_s)
+    except KafkaTimeoutError:
+        producer._sender.force_close()
+        producer._closed = True

@@ -10,13 +10,16 @@ from pathlib import Path
 
 import pytest
 
+from ingest.kafka_log import KafkaLogWriter
 from ingest.kafka_topics import prepare
 from processors.kafka_log import topic_id
 from processors.kafka_log_inspect import KafkaLogInspector
 from processors.kafka_member import Membership
 from schemas.errors import LogUnavailableError
 from schemas.kafka_settings import KafkaSettings
+from schemas.log import Entry
 from testbed.parts import free_ports
+from tests.kafka_broker import Broker, fresh_name, require_broker
 
 TRIES = 3
 
@@ -62,3 +65,27 @@ def test_a_try_that_failed_leaves_no_thread_and_no_descriptor(attempt: Callable[
         counted.append((threading.active_count(), len(list(Path("/proc/self/fd").iterdir()))))
 
     assert counted[-1] == counted[0]
+
+
+def test_an_append_to_a_broker_that_does_not_move_fails_as_documented_and_leaves_no_thread(tmp_path: Path) -> None:
+    require_broker()
+    with Broker(tmp_path / "kafka") as broker:
+        settings = KafkaSettings(
+            bootstrap_servers=(broker.bootstrap,), traces_topic=fresh_name("spans"), replication_factor=1,
+            min_insync_replicas=1, delivery_timeout_s=5, request_timeout_s=2,
+        )  # fmt: skip
+        writer = KafkaLogWriter(settings, 1 << 20)
+        entries = [Entry("otlp_spans", b"record", items=1)]
+        before = set(threading.enumerate())
+        for _ in range(2):
+            writer.append(entries)
+            broker.freeze()
+            # What was sent waits for its answer still when the producer is given up.
+            with pytest.raises(LogUnavailableError):
+                writer.append(entries)
+            broker.thaw()
+        writer.close()
+        left = set(threading.enumerate()) - before
+        for thread in left:
+            thread.join(20)
+        assert [thread.name for thread in left if thread.is_alive()] == []
