@@ -193,7 +193,7 @@ class Evidence:
         for name, (rolled_up, counted) in _ROLLUPS.items():
             held, right = self.ask(rolled_up), self.ask(counted)
             different = {tuple(row) for row in held or ()} ^ {tuple(row) for row in right or ()}
-            if different or not held:
+            if different or held is None or right is None:
                 proof.wrong.append(f"{name} differs from its base table: {sorted(different)[:10]}")
         return proof
 
