@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 
-from ingest.lane import Lane, Submitted
+from ingest.lane import Lane, Submitted, Withdrawable
 from ingest.settings import IngestSettings
 from ingest.split import split
 from ingest.tally import Tally
@@ -63,21 +63,27 @@ class Appender:
             LogUnavailableError: the log has failed several times in a row and is not asked now; nothing was queued.
             RetryableError: we are stopping.
         """
-        parts: Sequence[tuple[bytes, int]] = ((body, items),)
+        parts = [(body, items)]
         # Asked each time: a log across a network learns its bound when it first answers.
         max_record_bytes = self._log.max_record_bytes()
         if len(body) > max_record_bytes:
             parts = split(signal, body, items, max_record_bytes)
-        submitted = Submitted(signal, tenant, parts, rejected, len(body), self._clock_ns())
+        submitted = Submitted(
+            signal, tenant, parts, rejected, len(body), self._clock_ns(), future=Withdrawable(parts)
+        )  # fmt: skip
         self._lanes[signal].submit(submitted)
         return submitted.future
 
-    def close(self) -> None:
-        """Append what is queued, then end the threads. Blocks as long as the log does."""
+    def close(self, timeout_s: float | None = None) -> None:
+        """Append what is queued, then end the threads. Blocks as long as the log does, or for `timeout_s`.
+
+        What is still under way then has no client that waits; it ends when the log is closed.
+        """
         for lane in self._each_lane():
             lane.begin_close()
+        until_s = None if timeout_s is None else time.monotonic() + timeout_s
         for lane in self._each_lane():
-            lane.close()
+            lane.close(None if until_s is None else max(0.0, until_s - time.monotonic()))
 
     def _each_lane(self) -> list[Lane]:
         return list(dict.fromkeys(self._lanes.values()))

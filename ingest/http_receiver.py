@@ -25,13 +25,14 @@ from ingest.admission import Admission, Ticket
 from ingest.decompress import decompress
 from ingest.http_protocol import bounded_protocol
 from ingest.json import encode_request
-from ingest.receive import Pending, Receipt, Reception, encode_receipt
+from ingest.receive import SOON_S, Pending, Receipt, Reception, encode_receipt
 from ingest.settings import IngestSettings
 from ingest.status import JSON, PROTOBUF, answer_to, encode_status, retry_after_header, rpc_status
 from ingest.tally import Tally
 from schemas.errors import (
     ConfigurationError,
     RetryableError,
+    SluicewayError,
     TooLargeError,
     UnsupportedMediaError,
 )
@@ -148,7 +149,7 @@ class HttpReceiver:
             with self._admission.enter(signal, head.tenant) as ticket:
                 body = await self._body(head, receive, ticket)
                 started = time.perf_counter()
-                receipt = await self._durable(await self._submit(signal, head, body, ticket))
+                receipt = await self._durable(await self._submit(signal, head, body, ticket), receive)
         except _ClientGoneError:
             return
         except Exception as error:  # noqa: BLE001 - every failure has a row in the table
@@ -238,16 +239,48 @@ class HttpReceiver:
             decoded = encode_request(signal, decoded, max_depth=settings.max_nesting_depth)
         return self._reception.submit(signal, _TRANSPORT, head.tenant, decoded)
 
-    async def _durable(self, pending: Pending) -> Receipt:
-        if not pending.durable.done():
-            try:
-                async with asyncio.timeout(self._settings.append_timeout_s):
-                    await asyncio.wrap_future(pending.durable)
-            except TimeoutError as error:
-                raise self._reception.late(pending) from error
-        pending.durable.result()
-        self._reception.acknowledge(pending.receipt)
+    async def _durable(self, pending: Pending, receive: Receive) -> Receipt:
+        durable = pending.durable
+        client_waits = _always
+        if not durable.done():
+            timeout_s = self._settings.append_timeout_s
+            soon_s = min(SOON_S, timeout_s)
+            resolved = asyncio.wrap_future(durable)
+            resolved.add_done_callback(_retrieved)
+            await asyncio.wait({resolved}, timeout=soon_s)
+            if not durable.done():
+                gone = asyncio.ensure_future(_gone(receive))
+                client_waits = lambda: not gone.done()  # noqa: E731
+                self._reception.watch(pending, client_waits)
+                try:
+                    await asyncio.wait({resolved}, timeout=timeout_s - soon_s)
+                finally:
+                    gone.cancel()
+            if not durable.done():
+                raise self._reception.late(pending)
+        try:
+            durable.result()
+        except SluicewayError:
+            self._reception.settle(pending)
+            raise
+        self._reception.acknowledge(pending, client_waits=client_waits)
         return pending.receipt
+
+
+def _always() -> bool:
+    return True
+
+
+def _retrieved(resolved: asyncio.Future[None]) -> None:
+    # Its outcome is read from the future that it wraps; asyncio would complain that nobody asked this one.
+    if not resolved.cancelled():
+        resolved.exception()
+
+
+async def _gone(receive: Receive) -> None:
+    """Returns when the client has closed the connection."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 class _Endpoint:

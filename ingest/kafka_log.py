@@ -124,8 +124,9 @@ class KafkaLogWriter:
         self._closed = True
         with self._opening:
             producers, self._producers = self._producers, {}
+        until_s = time.monotonic() + self._settings.request_timeout_s
         for producer in producers.values():
-            close_producer(producer, self._settings.delivery_timeout_s)
+            close_producer(producer, max(0.0, until_s - time.monotonic()))
 
     def _send(self, producer: KafkaProducer, entry: Entry) -> Any:
         headers = encode_headers(entry.tenant, entry.received_at_ns, entry.items, entry.rejected, entry.headers)
@@ -184,7 +185,7 @@ class KafkaLogWriter:
 
     def _connect(self) -> KafkaProducer:
         settings = self._settings
-        timeout_ms = int(settings.delivery_timeout_s * 1000)
+        connect_ms = int(settings.connect_timeout_s * 1000)
         try:
             return KafkaProducer(
                 **connection_options(settings),
@@ -197,9 +198,9 @@ class KafkaLogWriter:
                 # Parts of several requests for one partition travel as one: with the client's 16 KiB, records of 512
                 # spans that were split by trace cost 2.4 times the CPU (`python -m bench.partition`).
                 batch_size=min(_BATCH_BYTES, self.max_record_bytes()),
-                delivery_timeout_ms=timeout_ms,
-                max_block_ms=timeout_ms,
-                bootstrap_timeout_ms=timeout_ms,
+                delivery_timeout_ms=int(settings.delivery_timeout_s * 1000),
+                max_block_ms=connect_ms,
+                bootstrap_timeout_ms=connect_ms,
                 allow_auto_create_topics=False,
                 # They would cost CPU on every record, and ours stand in schemas/telemetry.py.
                 metrics_enabled=False,

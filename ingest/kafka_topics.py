@@ -26,7 +26,7 @@ def prepare(settings: KafkaSettings, max_record_bytes: int) -> int:
         LogUnavailableError: no broker answers, or it refuses us for now.
     """
     try:
-        timeout_ms = int(settings.delivery_timeout_s * 1000)
+        timeout_ms = int(settings.connect_timeout_s * 1000)
         admin = opened(
             KafkaAdminClient,
             **connection_options(settings),

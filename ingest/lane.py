@@ -32,6 +32,21 @@ _append_duration = histogram("sluiceway_log_append_duration_seconds")
 _circuits = Circuits("sluiceway_log_circuit_state", "sluiceway_log_circuit_transitions_total")
 
 
+class Withdrawable(Future[None]):
+    """Cancelling it lets go of the parts at once: the queue may be long in coming to them, and who waited is gone."""
+
+    def __init__(self, parts: list[tuple[bytes, int]]) -> None:
+        super().__init__()
+        self._parts = parts
+
+    def cancel(self) -> bool:
+        """See `Future.cancel`."""
+        cancelled = super().cancel()
+        if cancelled:
+            self._parts.clear()
+        return cancelled
+
+
 @dataclass(slots=True)
 class Submitted:
     """One request's parts, in order; acknowledged together. Rejected items are counted with the first part."""
@@ -72,6 +87,7 @@ class Lane:
         self._most_coalesced_bytes = settings.coalesce_bytes
         self._linger_s = settings.coalesce_linger_ms / 1000
         self._retry_after_s = settings.retry_after_s
+        self._append_timeout_s = settings.append_timeout_s
         self._forget_failure_s = 2 * settings.circuit_open_max_s
         self._tally = tally
         self._clock = clock
@@ -89,6 +105,7 @@ class Lane:
         self._closed = False
         self._failure: str | None = None
         self._failed_at = 0.0
+        self._committing_since: float | None = None
         self.failing_since: float | None = None
         self.succeeded_at: float | None = None
         self._thread = threading.Thread(target=self._run, name=f"ingest-append-{signals[0]}", daemon=True)
@@ -112,9 +129,10 @@ class Lane:
         """Queue a request.
 
         Raises:
-            LogUnavailableError: the circuit is open.
+            LogUnavailableError: the circuit is open, or the append under way has taken longer than a client waits.
             RetryableError: we are stopping.
         """
+        self._refuse_while_stalled()
         permit = self._breaker.acquire()
         if permit is None:
             raise self._circuit_open()
@@ -126,6 +144,16 @@ class Lane:
         self._breaker.withdrawn(permit)
         raise RetryableError("receiver: is stopping, send to another or again", retry_after_s=self._retry_after_s)
 
+    def _refuse_while_stalled(self) -> None:
+        since = self._committing_since
+        if since is None or (stalled_s := self._clock() - since) <= self._append_timeout_s:
+            return
+        # A log across a network may try for minutes before it says that it failed.
+        self._failure = f"log: the append under way takes {stalled_s:.0f} s"
+        self._failed_at = self._clock()
+        self.failing_since = self.failing_since or since
+        raise LogUnavailableError(self._failure, retry_after_s=self._retry_after_s)
+
     def begin_close(self) -> None:
         """Take nothing more."""
         with self._gate:
@@ -133,10 +161,10 @@ class Lane:
                 self._closed = True
                 self._queue.put(None)
 
-    def close(self) -> None:
-        """Append what is queued, then end the thread. Blocks as long as the log does."""
+    def close(self, timeout_s: float | None = None) -> None:
+        """Append what is queued, then end the thread. Blocks as long as the log does, or for `timeout_s`."""
         self.begin_close()
-        self._thread.join()
+        self._thread.join(timeout_s)
 
     def _run(self) -> None:
         running = True
@@ -201,8 +229,9 @@ class Lane:
             return
         entries = self._entries(group)
         started = time.perf_counter()
+        self._committing_since = self._clock()
         try:
-            self._writer.append(entries)
+            self._append(entries)
         except PermanentError as error:
             # The log answered: it is there.
             self._breaker.succeeded(permit)
@@ -230,6 +259,12 @@ class Lane:
                 self._tally.appended(entry.topic, len(entry.value))
             for submitted in group:
                 submitted.future.set_result(None)
+
+    def _append(self, entries: Sequence[Entry]) -> None:
+        try:
+            self._writer.append(entries)
+        finally:
+            self._committing_since = None
 
     def _failed(self, permit: int, group: list[Submitted], error: RetryableError) -> None:
         self._breaker.failed(permit)

@@ -14,6 +14,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
 from ingest.append import Appender
+from ingest.repeats import Attempt, Receipt, Repeats, digest_of
 from ingest.settings import IngestSettings
 from ingest.status import JSON
 from ingest.tally import Tally
@@ -23,26 +24,29 @@ from schemas.errors import LogUnavailableError, MalformedRequestError
 from schemas.settings import RetentionSettings
 from schemas.signals import Signal
 
+# Clients wait longer than this: until then nobody has to be told from one who repeats himself, seconds.
+SOON_S = 1.0
 _DAY_NS = 86400 * 10**9
 _TENANT = re.compile(r"[A-Za-z0-9._-]{0,128}")
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
-    """What a client is told. `message` is '' when nothing was rejected."""
-
-    signal: Signal
-    accepted: int
-    rejected: int
-    message: str
+__all__ = ["Pending", "Receipt", "Reception", "encode_receipt"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Pending:
-    """A checked request on its way into the log; the receipt holds once `durable` has resolved."""
+    """A checked request on its way into the log; the receipt holds once `durable` has resolved.
+
+    Attributes:
+        body: as it was sent, decompressed; None for a request that holds nothing.
+        attempt: what `Reception.watch` made of it.
+    """
 
     receipt: Receipt
     durable: Future[None]
+    tenant: str = ""
+    body: bytes | None = None
+    attempt: Attempt | None = None
 
 
 class Reception:
@@ -70,9 +74,13 @@ class Reception:
         self._tally = tally
         self._throttle = throttle
         self._clock_ns = clock_ns
+        self._repeats = Repeats(settings.repeat_window_s, settings.repeats_remembered)
 
     def submit(self, signal: Signal, transport: str, tenant: str, body: bytes) -> Pending:
         """Check `body`, an OTLP export request in protobuf, and queue what is good in it.
+
+        The same bytes as of a request that may be in the log without its client knowing are not queued again: they wait
+        for that one.
 
         Raises:
             MalformedRequestError: not OTLP, or a tenant outside [A-Za-z0-9._-]{0,128}.
@@ -84,6 +92,10 @@ class Reception:
             raise MalformedRequestError(f"tenant: must match {_TENANT.pattern}; got {tenant[:200]!r}")
         account = None if self._throttle is None else self._throttle.admit(tenant, len(body))
         self._tally.read(signal, transport, len(body))
+        repeated = self._repeats.claim(signal, tenant, body)
+        if repeated is not None:
+            self._tally.repeated(signal)
+            return Pending(repeated.receipt, repeated.durable, tenant, body)
         now_ns = self._clock_ns()
         verdict = validate(
             signal,
@@ -97,36 +109,88 @@ class Reception:
         receipt = Receipt(signal, verdict.items, verdict.rejected, verdict.reason if verdict.rejected else "")
         if verdict.items or verdict.rejected:
             durable = self._appender.submit(signal, tenant, verdict.body, verdict.items, verdict.rejected)
-        else:
-            # A request without items holds nothing that could be lost.
-            durable = Future()
-            durable.set_result(None)
+            return Pending(receipt, durable, tenant, body)
+        # A request without items holds nothing that could be lost, or doubled.
+        durable = Future()
+        durable.set_result(None)
         return Pending(receipt, durable)
 
-    def receive(self, signal: Signal, transport: str, tenant: str, body: bytes) -> Receipt:
+    def receive(
+        self, signal: Signal, transport: str, tenant: str, body: bytes, client_waits: Callable[[], bool] = lambda: True
+    ) -> Receipt:
         """`submit`, then wait until the log holds it.
+
+        Args:
+            signal: which request `body` is.
+            transport: how it came.
+            tenant: whose it is.
+            body: protobuf bytes.
+            client_waits: whether there still is somebody to answer; asked from any thread.
 
         Raises:
             LogUnavailableError: the log did not take it, or not in time.
         """
         pending = self.submit(signal, transport, tenant, body)
+        soon_s = min(SOON_S, self._append_timeout_s)
         try:
-            pending.durable.result(self._append_timeout_s)
+            try:
+                pending.durable.result(soon_s)
+            except TimeoutError:
+                self.watch(pending, client_waits)
+                pending.durable.result(self._append_timeout_s - soon_s)
         except TimeoutError as error:
             raise self.late(pending) from error
-        self.acknowledge(pending.receipt)
+        except LogUnavailableError:
+            self.settle(pending)
+            raise
+        self.acknowledge(pending, client_waits=client_waits)
         return pending.receipt
 
+    def watch(self, pending: Pending, client_waits: Callable[[], bool]) -> None:
+        """From now on, should its client go away without an answer, the same bytes wait for this append.
+
+        For requests that take longer than `SOON_S`. Each is ended by one of `late`, `settle`, `acknowledge`.
+        """
+        pending.attempt = self._attempt(pending, client_waits)
+        if pending.attempt is not None:
+            self._repeats.remember(pending.attempt)
+
     def late(self, pending: Pending) -> LogUnavailableError:
-        """Withdraw a request that the log did not take in time, where its commit has not begun; the error to answer."""
-        pending.durable.cancel()
+        """Withdraw a request that the log did not take in time, where its commit has not begun; the error to answer.
+
+        Where it has begun the same bytes, should they come again, wait for its end.
+        """
+        # A repetition that claimed it waits for this append: it is not ours any more.
+        if self.settle(pending) and not pending.durable.cancel():
+            self._remember(pending)
         return LogUnavailableError(
             f"log: took longer than append_timeout_s, {self._append_timeout_s} s", retry_after_s=self._retry_after_s
         )
 
-    def acknowledge(self, receipt: Receipt) -> None:
-        """Count what is being acknowledged."""
+    def settle(self, pending: Pending) -> bool:
+        """Its client is answered; False when a repetition waits for this append in its place."""
+        return pending.attempt is None or self._repeats.take_back(pending.attempt)
+
+    def acknowledge(self, pending: Pending, *, client_waits: Callable[[], bool]) -> None:
+        """Count what is being acknowledged; where nobody is there to hear it, let the same bytes hear it."""
+        if not client_waits():
+            if self.settle(pending):
+                self._remember(pending)
+            return
+        self.settle(pending)
+        receipt = pending.receipt
         self._tally.items(receipt.signal, receipt.accepted, receipt.rejected)
+
+    def _attempt(self, pending: Pending, client_waits: Callable[[], bool]) -> Attempt | None:
+        if pending.body is None:
+            return None
+        shape = pending.receipt.signal, pending.tenant, len(pending.body)
+        return Attempt(shape, digest_of(pending.body), pending.receipt, pending.durable, client_waits)
+
+    def _remember(self, pending: Pending) -> None:
+        attempt = self._attempt(pending, client_waits=lambda: False)
+        if attempt is not None:
+            self._repeats.remember(attempt)
 
 
 def encode_receipt(receipt: Receipt, media: str) -> bytes:

@@ -102,7 +102,7 @@ class Receivers:
             self._warm_up.start()
 
     def stop(self) -> None:
-        """Refuse what is new, answer what is under way, append what is queued; only the last append is unbounded."""
+        """Refuse what is new, answer what is under way, append what is queued, for `append_timeout_s` at most."""
         self._accepting = False
         self._admission.close()
         grpc_stopped = self._grpc.begin_stop(self._settings.drain_timeout_s)
@@ -110,7 +110,7 @@ class Receivers:
         grpc_stopped.wait()
         self._http.close()
         self._grpc.close()
-        self._appender.close()
+        self._appender.close(self._settings.append_timeout_s)
         if self._warm_up is not None:
             # An interpreter that ends under a compiler's thread may crash.
             self._warm_up.join(self._settings.drain_timeout_s)

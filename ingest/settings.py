@@ -132,6 +132,20 @@ class IngestSettings(Section):
     append_timeout_s: float = Field(
         30.0, gt=0, description="How long a request waits for the log, seconds. Over it: 503 or UNAVAILABLE."
     )
+    repeat_window_s: float = Field(
+        300.0,
+        ge=0,
+        le=86400,
+        description="How long a request whose client got no success, while the log may have its bytes, is remembered, "
+        "seconds: the same bytes are then acknowledged without being appended again. 0 remembers none.",
+    )
+    repeats_remembered: int = Field(
+        10_000,
+        ge=1,
+        le=10_000_000,
+        description="Requests remembered for `repeat_window_s` at one time, about 1,000 bytes each; the oldest gives "
+        "way.",
+    )
     circuit_failures: int = Field(
         5,
         ge=1,

@@ -69,6 +69,10 @@ class Tally:
             self._counts["accepted", labels] += accepted
             self._counts["rejected", labels] += rejected
 
+    def repeated(self, signal: Signal) -> None:
+        """One request was answered by an earlier one with the same bytes, and not appended."""
+        self._add(("repeated", (("signal", signal),)), 1)
+
     def appended(self, topic: str, size_bytes: int) -> None:
         """One record is durable."""
         labels = (("signal", signal_of(topic)),)
@@ -113,6 +117,7 @@ def _observe_all() -> None:
     for name, what in (
         ("sluiceway_ingest_requests_total", "requests"),
         ("sluiceway_ingest_requests_refused_total", "refused"),
+        ("sluiceway_ingest_requests_repeated_total", "repeated"),
         ("sluiceway_ingest_items_received_total", "received"),
         ("sluiceway_ingest_items_accepted_total", "accepted"),
         ("sluiceway_ingest_items_rejected_total", "rejected"),

@@ -30,7 +30,7 @@ class KafkaDeadLetters:
         """
         if not letters:
             return
-        timeout_s = self._settings.delivery_timeout_s
+        timeout_s = self._settings.connect_timeout_s
         try:
             if self._producer is None:
                 self._producer = dead_letter_producer(self._settings)
@@ -55,7 +55,7 @@ class KafkaDeadLetters:
 
 def dead_letter_producer(settings: KafkaSettings, transactional_id: str | None = None) -> KafkaProducer:
     """A producer for dead letters and their redrive; raises KafkaError or OSError."""
-    timeout_ms = int(settings.delivery_timeout_s * 1000)
+    timeout_ms = int(settings.connect_timeout_s * 1000)
     return KafkaProducer(
         **connection_options(settings),
         client_id="sluiceway-dead-letters",

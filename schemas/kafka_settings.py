@@ -74,10 +74,12 @@ class KafkaSettings(Section):
         "retry hint. The client itself has no bound.",
     )
     delivery_timeout_s: float = Field(
-        20.0,
+        120.0,
         gt=0,
         le=600,
-        description="How long an append is tried, retries included, before the request is refused with a retry hint.",
+        description="How long an append is tried, retries included, before it has failed, with an outcome that nobody "
+        "knows. Clients are answered after `ingest.append_timeout_s`; what is longer here becomes known later, and "
+        "then what they send again is not stored twice.",
     )
     request_timeout_s: float = Field(10.0, gt=0, le=300, description="How long a broker may take to answer, seconds.")
     fetch_bytes: int = Field(
@@ -119,6 +121,11 @@ class KafkaSettings(Section):
     def enabled(self) -> bool:
         """Whether the log is on Kafka."""
         return bool(self.bootstrap_servers)
+
+    @property
+    def connect_timeout_s(self) -> float:
+        """How long to look for brokers and topics, seconds: nothing of an append is under way meanwhile."""
+        return min(self.delivery_timeout_s, 2 * self.request_timeout_s)
 
     def topic(self, signal: Signal) -> str:
         """The topic of a signal."""

@@ -85,6 +85,14 @@ _SPECS = (
         ("signal", "transport", "reason"),
     ),
     MetricSpec(
+        "sluiceway_ingest_requests_repeated_total",
+        Kind.OBSERVED_COUNTER,
+        "{request}",
+        "Requests that were not appended, because they have the bytes of one that may be in the log without its client "
+        "knowing: they are answered when that one is durable.",
+        ("signal",),
+    ),
+    MetricSpec(
         "sluiceway_ingest_items_received_total",
         Kind.OBSERVED_COUNTER,
         "{item}",
