@@ -51,7 +51,7 @@ faults: $(STAMP) ## break the pipeline on Kafka in every way that we can: 200 ro
 
 .PHONY: parts
 parts: $(STAMP) ## fetch and build what tests run against, into ~/.cache/sluiceway
-	@$(BIN)/python -m testbed
+	@$(BIN)/python -m tests.testbed
 
 .PHONY: check
 check: $(STAMP) ## format, lint, types, imports, generated documents

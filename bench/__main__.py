@@ -13,9 +13,9 @@ import time
 from pathlib import Path
 
 from bench import collector, end_to_end, kafka_client, kafka_path, receive, report, rotel, small, spans
-from testbed import collector as otel_collector
-from testbed import kafka_broker
-from testbed.parts import MissingPartError
+from tests.testbed import collector as otel_collector
+from tests.testbed import kafka_broker
+from tests.testbed.parts import MissingPartError
 
 OUT = Path("build/bench.json")
 

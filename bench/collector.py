@@ -19,10 +19,10 @@ from bench.receive import send_file
 from bench.rotel import stock_store, store_pid, store_s
 from bench.spans import Dataset
 from bench.usage import Meter
-from testbed.collector import Collector
-from testbed.collector_configs import kafka_to_clickhouse, otlp_to_kafka
-from testbed.kafka_broker import Broker
-from testbed.parts import free_ports
+from tests.testbed.collector import Collector
+from tests.testbed.collector_configs import kafka_to_clickhouse, otlp_to_kafka
+from tests.testbed.kafka_broker import Broker
+from tests.testbed.parts import free_ports
 
 MAX_MESSAGE_BYTES = 16 << 20
 

@@ -23,7 +23,7 @@ from schemas.log import Entry
 from schemas.settings import MIB
 from schemas.signals import NAMES, Signal
 from sluiceway.embedded import runtime
-from testbed.kafka_broker import Broker
+from tests.testbed.kafka_broker import Broker
 
 _TOPIC = NAMES[Signal.TRACES].topic
 # As ingest coalesces under load: two large requests a record, a few records a commit.

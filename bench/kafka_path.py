@@ -28,8 +28,8 @@ from schemas.settings import MIB, StoreSettings
 from sluiceway.embedded.configuration import WRITER
 from sluiceway.embedded.folder import StoreFolder
 from sluiceway.embedded.store import EmbeddedStore
-from testbed.kafka_broker import Broker
-from testbed.parts import free_ports
+from tests.testbed.kafka_broker import Broker
+from tests.testbed.parts import free_ports
 
 PARTITIONS = 4
 

@@ -21,7 +21,7 @@ from ingest.partition import by_trace, warm_up
 from schemas.kafka_settings import KafkaSettings
 from schemas.log import Entry
 from schemas.signals import Signal, topic
-from testbed.kafka_broker import Broker
+from tests.testbed.kafka_broker import Broker
 
 REQUESTS = 300
 ROUNDS = 9

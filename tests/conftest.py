@@ -10,8 +10,8 @@ import pytest
 
 from schemas.settings import StoreSettings
 from sluiceway.embedded.store import EmbeddedStore
-from testbed.kafka_broker import Broker
 from tests.kafka_broker import require_broker
+from tests.testbed.kafka_broker import Broker
 
 
 def free_port() -> int:

@@ -13,9 +13,9 @@ import uuid
 
 from kafka import KafkaAdminClient
 
-from testbed import kafka_broker
-from testbed.kafka_broker import Broker, Cluster
 from tests.real_parts import skip_where_missing
+from tests.testbed import kafka_broker
+from tests.testbed.kafka_broker import Broker, Cluster
 
 __all__ = ["Broker", "Cluster", "create_topic", "fresh_name", "require_broker"]
 

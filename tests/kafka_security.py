@@ -8,7 +8,7 @@ import trustme
 from cryptography.hazmat.primitives import serialization
 
 from schemas.kafka_settings import KafkaSettings
-from testbed.kafka_broker import Broker
+from tests.testbed.kafka_broker import Broker
 
 USER, PASSWORD = "sluiceway", "correct horse, battery"
 _MODULE = "org.apache.kafka.common.security.plain.PlainLoginModule"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from testbed import collector
 from tests.real_parts import skip_where_missing
+from tests.testbed import collector
 
 
 def require_collector() -> None:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from testbed.parts import MissingPartError
+from tests.testbed.parts import MissingPartError
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from processors.sqlite_log import SqliteLogInspector, SqliteLogReader
 from schemas.kafka_settings import KafkaSettings
 from schemas.log import LogInspector, LogReader, LogWriter
 from schemas.settings import LogSettings
-from testbed.kafka_broker import Broker
+from tests.testbed.kafka_broker import Broker
 
 
 class LogUnderTest(Protocol):

@@ -19,9 +19,6 @@ from schemas.kafka_settings import KafkaSettings
 from schemas.settings import MIB
 from schemas.signals import Signal
 from sluiceway.collector.configuration import agent, gateway
-from testbed.collector import Collector, validate
-from testbed.kafka_broker import Broker
-from testbed.parts import free_ports
 from tests.faults.pipeline import wait_until
 from tests.golden import assert_golden
 from tests.kafka_broker import create_topic, require_broker
@@ -30,6 +27,9 @@ from tests.otel_collector import require_collector
 from tests.otlp_export import Exporting
 from tests.otlp_requests import NOW_NS
 from tests.receivers_under_test import serving
+from tests.testbed.collector import Collector, validate
+from tests.testbed.kafka_broker import Broker
+from tests.testbed.parts import free_ports
 
 PLAIN = KafkaSettings(bootstrap_servers=("127.0.0.1:9092",))
 PROTECTED = KafkaSettings(

@@ -16,10 +16,6 @@ from ingest.kafka_log import KafkaLogWriter
 from ingest.wire_schema import REQUESTS
 from schemas.kafka_settings import KafkaSettings
 from schemas.signals import Signal, signal_of
-from testbed.collector import Collector
-from testbed.collector_configs import kafka_in, kafka_out, otlp_in, otlp_out, pipelines
-from testbed.kafka_broker import Broker
-from testbed.parts import free_ports
 from tests.decoded import decoded_rows
 from tests.faults.pipeline import wait_until
 from tests.kafka_broker import create_topic, fresh_name
@@ -30,6 +26,10 @@ from tests.receivers_under_test import serving
 from tests.sdk_exports import export_orders
 from tests.settled_requests import settled
 from tests.strategies import record_of
+from tests.testbed.collector import Collector
+from tests.testbed.collector_configs import kafka_in, kafka_out, otlp_in, otlp_out, pipelines
+from tests.testbed.kafka_broker import Broker
+from tests.testbed.parts import free_ports
 
 TIMEOUT_S = 200
 MAX_RECORD_BYTES = 4 << 20

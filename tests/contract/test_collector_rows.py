@@ -25,15 +25,15 @@ from schemas.log import Record
 from schemas.settings import StoreSettings
 from schemas.signals import Signal
 from sluiceway.embedded.store import EmbeddedStore
-from testbed.collector import Collector
-from testbed.collector_configs import clickhouse_out, otlp_in, pipelines
-from testbed.parts import free_ports
 from tests.otel_collector import require_collector
 from tests.otlp_export import Exporting
 from tests.otlp_requests import NOW_NS
 from tests.rows_in_store import Database, database
 from tests.settled_requests import settled
 from tests.strategies import record_of
+from tests.testbed.collector import Collector
+from tests.testbed.collector_configs import clickhouse_out, otlp_in, pipelines
+from tests.testbed.parts import free_ports
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "collector.md"
 SEEDS = range(60)

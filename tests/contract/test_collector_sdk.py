@@ -8,13 +8,13 @@ from pathlib import Path
 from schemas.columns import BY_NAME
 from schemas.settings import StoreSettings
 from sluiceway.embedded.store import EmbeddedStore
-from testbed.collector import Collector
-from testbed.collector_configs import clickhouse_out, otlp_in, otlp_out, pipelines
-from testbed.parts import free_ports
 from tests.faults.pipeline import pipeline, wait_until
 from tests.otel_collector import require_collector
 from tests.rows_in_store import Database, database
 from tests.sdk_exports import SERVICE, export_orders
+from tests.testbed.collector import Collector
+from tests.testbed.collector_configs import clickhouse_out, otlp_in, otlp_out, pipelines
+from tests.testbed.parts import free_ports
 
 OURS = f"ServiceName = '{SERVICE}'"
 

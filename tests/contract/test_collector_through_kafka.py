@@ -18,16 +18,16 @@ from schemas.signals import Signal
 from sluiceway.collector.configuration import gateway
 from sluiceway.config import PREFIX
 from sluiceway.embedded.store import EmbeddedStore
-from testbed.collector import Collector
-from testbed.collector_configs import clickhouse_out
-from testbed.kafka_broker import Broker
-from testbed.parts import Part, free_ports
 from tests.contract.test_collector_sdk import OURS, rows_of_the_exporter
 from tests.faults.pipeline import wait_until
 from tests.kafka_broker import create_topic, fresh_name
 from tests.otel_collector import require_collector
 from tests.rows_in_store import Database, database
 from tests.sdk_exports import export_orders
+from tests.testbed.collector import Collector
+from tests.testbed.collector_configs import clickhouse_out
+from tests.testbed.kafka_broker import Broker
+from tests.testbed.parts import Part, free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
 

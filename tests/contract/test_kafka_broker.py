@@ -14,10 +14,10 @@ import pytest
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.errors import KafkaTimeoutError
 
-from testbed.kafka_broker import Broker, Cluster
-from testbed.parts import MissingPartError, PartFailedError, cached
 from tests.kafka_broker import create_topic, fresh_name, require_broker
 from tests.real_parts import skip_where_missing
+from tests.testbed.kafka_broker import Broker, Cluster
+from tests.testbed.parts import MissingPartError, PartFailedError, cached
 
 TIMEOUT_S = 60
 ROOT = Path(__file__).resolve().parents[2]
@@ -117,7 +117,7 @@ def test_a_part_dies_with_the_process_that_started_it_not_with_the_thread(tmp_pa
     program = f"""
 import threading, time
 from pathlib import Path
-from testbed.parts import Part
+from tests.testbed.parts import Part
 part = Part("sleep", Path({str(tmp_path)!r}))
 starter = threading.Thread(target=part.spawn, args=(["sleep", "600"],))
 starter.start()

@@ -18,8 +18,8 @@ from processors.kafka_member import Membership
 from schemas.errors import LogUnavailableError
 from schemas.kafka_settings import KafkaSettings
 from schemas.log import Entry
-from testbed.parts import free_ports
 from tests.kafka_broker import Broker, fresh_name, require_broker
+from tests.testbed.parts import free_ports
 
 TRIES = 3
 

@@ -19,15 +19,15 @@ from schemas.kafka_log import decode_record
 from schemas.kafka_settings import KafkaSettings
 from schemas.log import Entry, Record
 from schemas.signals import Signal, topic
-from testbed.collector import Collector
-from testbed.collector_configs import kafka_out, otlp_in, pipelines
-from testbed.kafka_broker import Broker
-from testbed.parts import free_ports
 from tests.kafka_broker import create_topic, fresh_name
 from tests.otel_collector import require_collector
 from tests.otlp_requests import NOW_NS, items
 from tests.receivers_under_test import serving
 from tests.sdk_exports import export_orders
+from tests.testbed.collector import Collector
+from tests.testbed.collector_configs import kafka_out, otlp_in, pipelines
+from tests.testbed.kafka_broker import Broker
+from tests.testbed.parts import free_ports
 
 PARTITIONS = 5
 MAX_RECORD_BYTES = 128 * 1024

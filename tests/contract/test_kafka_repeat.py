@@ -13,12 +13,12 @@ from ingest.kafka_log import KafkaLogWriter
 from ingest.wire_schema import REQUESTS
 from schemas.kafka_settings import KafkaSettings
 from schemas.signals import Signal
-from testbed.kafka_broker import Broker
 from tests.contract.test_exporters_repeat import repeated, spans_of_a_service
 from tests.contract.test_kafka_partitions import records
 from tests.kafka_broker import require_broker
 from tests.otlp_requests import items
 from tests.receivers_under_test import serving
+from tests.testbed.kafka_broker import Broker
 
 MAX_RECORD_BYTES = 4 << 20
 

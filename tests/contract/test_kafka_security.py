@@ -17,15 +17,15 @@ from schemas.log import Entry
 from schemas.settings import MIB
 from schemas.signals import Signal, topic
 from sluiceway.collector.configuration import gateway
-from testbed.collector import Collector
-from testbed.kafka_broker import Broker
-from testbed.parts import free_ports
 from tests.kafka_broker import require_broker
 from tests.kafka_security import PASSWORD, protected_broker, protected_settings
 from tests.otel_collector import require_collector
 from tests.otlp_export import Exporting
 from tests.otlp_requests import items
 from tests.settled_requests import settled
+from tests.testbed.collector import Collector
+from tests.testbed.kafka_broker import Broker
+from tests.testbed.parts import free_ports
 
 TIMEOUT_S = 200
 

@@ -8,11 +8,11 @@ import grpc
 import pytest
 import yaml
 
-from testbed import collector
-from testbed.collector import MANIFEST, Collector
-from testbed.collector_configs import otlp_in, pipelines
-from testbed.parts import PartFailedError, free_ports
 from tests.otel_collector import require_collector
+from tests.testbed import collector
+from tests.testbed.collector import MANIFEST, Collector
+from tests.testbed.collector_configs import otlp_in, pipelines
+from tests.testbed.parts import PartFailedError, free_ports
 
 
 @pytest.fixture(autouse=True)

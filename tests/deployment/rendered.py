@@ -11,9 +11,9 @@ from typing import Any
 import yaml
 from jsonschema import Draft202012Validator
 
-from testbed.go_tools import kustomize
 from tests.deployment.images import ROOT
 from tests.real_parts import skip_where_missing
+from tests.testbed.go_tools import kustomize
 
 Resource = dict[str, Any]
 OVERLAYS = ("dev", "prod")

@@ -17,10 +17,10 @@ from schemas.signals import NAMES, Signal
 from sluiceway import config
 from sluiceway.reference import every_command
 from sluiceway.server_users import READER, READER_PASSWORD, WRITER_PASSWORD
-from testbed import collector, kafka_broker
-from testbed.go_tools import compose_spec
 from tests.deployment.images import OURS, ROOT, is_pinned, named
 from tests.real_parts import skip_where_missing
+from tests.testbed import collector, kafka_broker
+from tests.testbed.go_tools import compose_spec
 
 Model = dict[str, Any]
 SECRETS = ("clickhouse_reader", "clickhouse_writer", "grafana_admin")

@@ -18,11 +18,11 @@ from dockerfile_parse import DockerfileParser
 from processors.store_client import connect
 from sluiceway.embedded.folder import StoreFolder
 from sluiceway.embedded.store import EmbeddedStore
-from testbed.kafka_broker import Broker
-from testbed.parts import cache_folder, free_ports
 from tests.deployment import confinement
 from tests.deployment.images import ROOT
 from tests.kafka_broker import fresh_name
+from tests.testbed.kafka_broker import Broker
+from tests.testbed.parts import cache_folder, free_ports
 
 TIMEOUT_S = 120.0
 Settings = dict[str, str]

@@ -10,11 +10,11 @@ import kubernetes_validate
 import pytest
 from kubernetes_validate.utils import ValidationError
 
-from testbed.go_tools import keda_definitions
-from testbed.strimzi_definitions import definitions as strimzi_definitions
 from tests.deployment.rendered import OVERLAYS, Resource, definition, identity, resources, text
 from tests.golden import assert_golden
 from tests.real_parts import skip_where_missing
+from tests.testbed.go_tools import keda_definitions
+from tests.testbed.strimzi_definitions import definitions as strimzi_definitions
 
 KUBERNETES = "1.37"
 OPERATORS: dict[str, Callable[[], Path]] = {"kafka.strimzi.io": strimzi_definitions, "keda.sh": keda_definitions}

@@ -23,11 +23,11 @@ from schemas.kafka_settings import KafkaSettings
 from schemas.log import Progress
 from schemas.signals import Signal
 from sluiceway.config import PREFIX
-from testbed.parts import Part, free_ports
 from tests.faults.load import BLOCK
 from tests.faults.proof import TIMEOUT_S, Evidence, Load, Proof, wait_until
 from tests.kafka_broker import fresh_name
 from tests.remote_store import RemoteStore
+from tests.testbed.parts import Part, free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
 # One for each client of a session: those that share a store send different numbers.

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import pytest
 
-from testbed.kafka_broker import Broker
 from tests.faults.cutting_proxy import CuttingProxy, cutting_proxy
 from tests.kafka_broker import require_broker
 from tests.remote_store import RemoteStore
+from tests.testbed.kafka_broker import Broker
 
 
 @dataclass(frozen=True)

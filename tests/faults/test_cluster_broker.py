@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from schemas.signals import Signal
-from testbed.kafka_broker import Broker, Cluster
 from tests.faults.cluster import Deployment, Recoveries, deployment
 from tests.faults.conftest import Engines
 from tests.faults.proof import wait_until
 from tests.kafka_broker import require_broker
 from tests.remote_store import RemoteStore
+from tests.testbed.kafka_broker import Broker, Cluster
 
 
 def break_broker(folder: Path, engines: Engines, away_s: float, *, freeze: bool, times: int) -> None:

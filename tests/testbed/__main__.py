@@ -1,12 +1,12 @@
-"""`python -m testbed`: fetch and build every part now, so that no test's time bound meets it."""
+"""`python -m tests.testbed`: fetch and build every part now, so that no test's time bound meets it."""
 
 from __future__ import annotations
 
 import sys
 import time
 
-from testbed import collector, go_tools, kafka_broker, strimzi_definitions
-from testbed.parts import MissingPartError
+from tests.testbed import collector, go_tools, kafka_broker, strimzi_definitions
+from tests.testbed.parts import MissingPartError
 
 PARTS = {
     "Kafka broker": kafka_broker.jars,

@@ -7,7 +7,7 @@ import re
 import shutil
 from pathlib import Path
 
-from testbed.parts import MissingPartError, cached, run
+from tests.testbed.parts import MissingPartError, cached, run
 
 POM = Path(__file__).parent / "strimzi" / "pom.xml"
 _MODEL = "io.strimzi.api.kafka.model"

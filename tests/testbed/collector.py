@@ -16,7 +16,7 @@ from typing import Any, Self
 
 import yaml
 
-from testbed.parts import MissingPartError, Part, PartFailedError, cached, run
+from tests.testbed.parts import MissingPartError, Part, PartFailedError, cached, run
 
 MANIFEST = Path(__file__).parent / "otelcol" / "builder.yaml"
 BUILDER = "go.opentelemetry.io/collector/cmd/builder@v0.161.0"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from testbed.collector import go
-from testbed.parts import cached, run
+from tests.testbed.collector import go
+from tests.testbed.parts import cached, run
 
 # Kustomize 5.8.3 and later need a newer Go than the rest does.
 KUSTOMIZE = "sigs.k8s.io/kustomize/kustomize/v5@v5.8.1"

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from testbed.parts import MissingPartError, Part, cached, free_ports, run
+from tests.testbed.parts import MissingPartError, Part, cached, free_ports, run
 
 POM = Path(__file__).parent / "kafka" / "pom.xml"
 _LOGGING = POM.with_name("log4j2.properties")
