@@ -26,7 +26,9 @@ import sys
 from pathlib import Path
 from schemas.settings import StoreSettings
 from sluiceway.embedded.store import EmbeddedStore
-with EmbeddedStore(Path(sys.argv[1]), StoreSettings(http_port=int(sys.argv[2]), max_memory_bytes=1 << 30)):
+# A proof reads every item that was ever sent, on a machine that may be busy.
+settings = StoreSettings(http_port=int(sys.argv[2]), max_memory_bytes=1 << 30, reader_max_execution_s=600)
+with EmbeddedStore(Path(sys.argv[1]), settings):
     sys.stdin.read()
 """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import subprocess
 import time
 import urllib.error
@@ -152,7 +153,7 @@ class Evidence:
         """The store's answer as rows of text, as the read-only user; None while it cannot answer."""
         url = f"http://127.0.0.1:{self.store_port}/?database=otel&default_format=TabSeparated"
         try:
-            with urllib.request.urlopen(urllib.request.Request(url, sql.encode()), timeout=60) as answer:
+            with urllib.request.urlopen(urllib.request.Request(url, sql.encode()), timeout=TIMEOUT_S) as answer:
                 text: str = answer.read().decode()
                 return [line.split("\t") for line in text.splitlines()]
         except urllib.error.HTTPError as error:
@@ -160,7 +161,7 @@ class Evidence:
             if error.headers.get("X-ClickHouse-Exception-Code") in ("47", "62"):
                 raise
             return None
-        except OSError:
+        except (OSError, http.client.HTTPException):
             return None
 
     def number(self, sql: str) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -15,48 +16,49 @@ from tests.kafka_broker import require_broker
 from tests.remote_store import RemoteStore
 from tests.testbed.kafka_broker import Broker, Cluster
 
+# A start compiles the decoder where nobody has, and machines are busy.
+pytestmark = pytest.mark.timeout(900)
 
-def break_broker(folder: Path, engines: Engines, away_s: float, *, freeze: bool, times: int) -> None:
+
+def break_broker(folder: Path, engines: Engines, faults: Sequence[tuple[str, float]]) -> None:
+    """`faults` are kinds, `kill` or `freeze`, and for how many seconds."""
     broker = engines.broker
-    recoveries = Recoveries()
+    recoveries: dict[str, Recoveries] = {}
     with deployment(folder / "sluiceway", broker.bootstrap, engines.store) as running:
         running.start()
         running.load()
         running.recovered()
-        for _ in range(times):
-            (broker.freeze if freeze else broker.kill)()
+        for kind, away_s in faults:
+            (broker.kill if kind == "kill" else broker.freeze)()
             time.sleep(away_s)
             # Nobody dies of it: there is nothing to start again but the broker.
             assert all(member.running for member in running.members)
-            (broker.thaw if freeze else broker.start)()
-            recoveries.append(running.recovered())
+            (broker.start if kind == "kill" else broker.thaw)()
+            recoveries.setdefault(f"{kind} for {away_s} s", Recoveries()).append(running.recovered())
         proof = running.prove()
-    print(
-        f"\nbroker {'frozen' if freeze else 'killed'} {times} times for {away_s:.0f} s; items: {proof}; "
-        f"from its return: {recoveries}"
-    )
+    print(f"\nitems: {proof}; from the broker's return:")
+    for name, measured in recoveries.items():
+        print(f"    {name}, {len(measured)} times: {measured}")
     assert proof.wrong == []
     assert proof.acked > 0
 
 
-def test_a_broker_that_is_killed_and_comes_back_loses_and_doubles_nothing(engines: Engines, tmp_path: Path) -> None:
-    break_broker(tmp_path, engines, 2, freeze=False, times=1)
-
-
-def test_a_broker_that_freezes_loses_and_doubles_nothing(engines: Engines, tmp_path: Path) -> None:
-    break_broker(tmp_path, engines, 8, freeze=True, times=1)
+def test_a_broker_that_is_killed_or_frozen_and_comes_back_loses_and_doubles_nothing(
+    engines: Engines, tmp_path: Path
+) -> None:
+    break_broker(tmp_path, engines, [("kill", 2), ("freeze", 8)])
 
 
 @pytest.mark.long
 @pytest.mark.timeout(0)
 def test_a_broker_killed_twenty_times_loses_and_doubles_nothing(engines: Engines, tmp_path: Path) -> None:
-    break_broker(tmp_path, engines, 5, freeze=False, times=20)
+    break_broker(tmp_path, engines, [("kill", 5)] * 20)
 
 
 @pytest.mark.long
 @pytest.mark.timeout(0)
 def test_a_broker_frozen_for_a_minute_loses_and_doubles_nothing(engines: Engines, tmp_path: Path) -> None:
-    break_broker(tmp_path, engines, 60, freeze=True, times=2)
+    break_broker(tmp_path, engines, [("freeze", 60)] * 2)
 
 
 @pytest.mark.long
@@ -122,3 +124,24 @@ def test_a_broker_whose_bound_on_metadata_is_too_low_holds_rows_up_and_loses_non
     print(f"\nmetadata refused until the broker was mended; items: {proof}")
     assert proof.wrong == []
     assert proof.acked > 0
+
+
+@pytest.mark.long
+@pytest.mark.timeout(0)
+def test_members_asked_to_stop_while_the_broker_is_frozen_end_in_order(engines: Engines, tmp_path: Path) -> None:
+    with deployment(tmp_path / "sluiceway", engines.broker.bootstrap, engines.store, processors=1) as running:
+        running.start()
+        running.load()
+        running.recovered()
+        engines.broker.freeze()
+        try:
+            time.sleep(1)
+            codes = [member.stop() for member in running.members]
+        finally:
+            engines.broker.thaw()
+        running.start()
+        recovery = Recoveries([running.recovered()])
+        proof = running.prove()
+    print(f"\nasked to stop while the broker was frozen: exit codes {codes}; items: {proof}; started again: {recovery}")
+    assert codes == [0, 0]
+    assert proof.wrong == []

@@ -17,6 +17,9 @@ from tests.faults.proof import wait_until
 # `make faults` does the 200 rounds; KILL_ROUNDS takes another number.
 ROUNDS = int(os.environ.get("KILL_ROUNDS", "200"))
 
+# A start compiles the decoder where nobody has, and machines are busy.
+pytestmark = pytest.mark.timeout(900)
+
 
 def random_seed() -> int:
     return int.from_bytes(os.urandom(4), "big")

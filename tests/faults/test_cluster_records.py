@@ -27,6 +27,9 @@ _MAKE = {Signal.TRACES: traces, Signal.LOGS: logs, Signal.METRICS: metrics}
 _GOOD = 5
 _QUIET = {"TELEMETRY__ENABLED": "false", "BATCH__MAX_AGE_S": "1"}
 
+# A start compiles the decoder where nobody has, and machines are busy.
+pytestmark = pytest.mark.timeout(900)
+
 
 @contextmanager
 def foreign_producer(bootstrap: str) -> Iterator[KafkaProducer]:
@@ -166,7 +169,7 @@ class Client:
         return outcome
 
 
-@pytest.mark.parametrize("limit", ["log.max_record_bytes", "max.message.bytes"])
+@pytest.mark.parametrize("limit", [pytest.param("log.max_record_bytes", marks=pytest.mark.long), "max.message.bytes"])
 def test_requests_at_and_over_a_limit_on_records_are_taken_split_or_refused(
     engines: Engines, tmp_path: Path, limit: str
 ) -> None:

@@ -13,6 +13,9 @@ from tests.faults.conftest import Engines
 from tests.faults.cutting_proxy import CuttingProxy
 from tests.faults.proof import wait_until
 
+# A start compiles the decoder where nobody has, and machines are busy.
+pytestmark = pytest.mark.timeout(900)
+
 # How many inserts of all processors meet each fault: more than it takes to open every circuit.
 _INSERTS = 16
 
@@ -27,6 +30,9 @@ _REFUSALS = {
     "out of memory": ("500 Internal Server Error", 241, "Memory limit (total) exceeded. (MEMORY_LIMIT_EXCEEDED)"),
     "a proxy's own 503": ("503 Service Unavailable", 0, "upstream connect error"),
 }
+
+# Much like others: left out of the short form.
+_LONG_ONLY = {"wrong password, 403", "out of memory", "cut within the body"}
 
 
 def refusal(proxy: CuttingProxy, status: str, code: int, text: str) -> None:
@@ -47,6 +53,9 @@ def faults(proxy: CuttingProxy) -> dict[str, Callable[[], None]]:
 def break_store(folder: Path, engines: Engines, rounds: int) -> None:
     proxy = engines.proxy
     recoveries: dict[str, Recoveries] = {}
+    armed = faults(proxy)
+    if rounds == 1:
+        armed = {name: arm for name, arm in armed.items() if name not in _LONG_ONLY}
     with deployment(
         folder / "sluiceway", engines.broker.bootstrap, engines.store, store_url=proxy.url, settings=_IMPATIENT
     ) as running:
@@ -54,7 +63,7 @@ def break_store(folder: Path, engines: Engines, rounds: int) -> None:
         running.load()
         running.recovered()
         for _ in range(rounds):
-            for name, arm in faults(proxy).items():
+            for name, arm in armed.items():
                 arm()
                 # Clients notice nothing, while inserts fail.
                 running.await_acks(f"acknowledgements with a store that is: {name}")
