@@ -40,7 +40,8 @@ _SHORT: Mapping[str, str] = {
     "BATCH__RETRY_MAX_S": "2",
     "BATCH__CIRCUIT_OPEN_MAX_S": "2",
     "INGEST__CIRCUIT_OPEN_MAX_S": "2",
-    "INGEST__APPEND_TIMEOUT_S": "12",
+    # A client hears before the outcome is known, and comes again meanwhile.
+    "INGEST__APPEND_TIMEOUT_S": "5",
     "INGEST__DRAIN_TIMEOUT_S": "10",
 }
 
@@ -169,7 +170,8 @@ class Deployment(Evidence):
                 "session_timeout_s": 3,
                 "max_poll_interval_s": 20,
                 "request_timeout_s": 5,
-                "delivery_timeout_s": 8,
+                # Beyond every fault but the longest, as the default is: an append that waits becomes known.
+                "delivery_timeout_s": 40,
                 **(kafka or {}),
             }
         )
