@@ -14,7 +14,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,15 +79,28 @@ def pipeline(folder: Path, settings: Mapping[str, str] | None = None) -> Iterato
         "SLUICEWAY_VIEWER__PORT": str(viewer_port),
         **(settings or {}),
     }
-    command = [sys.executable, "-m", "sluiceway", "up", "--data-dir", str(folder)]
-    with (folder / "up.log").open("wb") as printed:
-        child = subprocess.Popen(command, env=environment, stdout=printed, stderr=subprocess.STDOUT)
-    try:
-        await_ready(child, f"http://127.0.0.1:{viewer_port}/readyz", folder / "up.log")
+    command = ["up", "--data-dir", str(folder)]
+    with running(command, environment, folder / "up.log", f"http://127.0.0.1:{viewer_port}/readyz") as pid:
         secret = StoreFolder(folder / "store").writer_secret()
         client = store.connect(f"http://127.0.0.1:{store_port}", WRITER, secret)
-        yield Pipeline(child.pid, f"127.0.0.1:{grpc_port}", client, folder)
+        yield Pipeline(pid, f"127.0.0.1:{grpc_port}", client, folder)
         client.close()
+
+
+@contextlib.contextmanager
+def running(command: Sequence[str], environment: Mapping[str, str], printed: Path, probe: str) -> Iterator[int]:
+    """A `sluiceway` command until leaving, in the folder of what it prints; its process id once `probe` answers 200.
+
+    Raises:
+        RuntimeError: it ended, or was not ready in time.
+    """
+    with printed.open("wb") as out:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "sluiceway", *command], env=environment, stdout=out, stderr=subprocess.STDOUT
+        )
+    try:
+        await_ready(child, probe, printed)
+        yield child.pid
     finally:
         child.terminate()
         try:

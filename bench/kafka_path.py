@@ -10,16 +10,15 @@ import argparse
 import contextlib
 import json
 import os
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from bench import collector, store
 from bench.collector import MAX_MESSAGE_BYTES, KafkaPathCost, create_topic
-from bench.end_to_end import TABLE, await_ready
+from bench.end_to_end import TABLE, running
 from bench.receive import send_file
 from bench.rotel import store_pid, store_s
 from bench.spans import SPREAD_NS, Dataset, make
@@ -34,26 +33,11 @@ from tests.testbed.parts import free_ports
 PARTITIONS = 4
 
 
-@contextlib.contextmanager
-def _running(role: str, folder: Path, port: int, settings: Mapping[str, str]) -> Iterator[int]:
-    """`sluiceway ROLE` until leaving; its process id once it is ready."""
+def _role(role: str, folder: Path, port: int, settings: Mapping[str, str]) -> contextlib.AbstractContextManager[int]:
+    """`sluiceway ROLE` with only these settings, its probes on `port`."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("SLUICEWAY_")} | settings
     environment |= {"SLUICEWAY_VIEWER__PORT": str(port)}
-    printed = folder / f"{role}.log"
-    with printed.open("wb") as out:
-        child = subprocess.Popen(
-            [sys.executable, "-m", "sluiceway", role], env=environment, cwd=folder, stdout=out, stderr=out
-        )
-    try:
-        await_ready(child, f"http://127.0.0.1:{port}/readyz", printed)
-        yield child.pid
-    finally:
-        child.terminate()
-        try:
-            child.wait(60)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            child.wait()
+    return running([role], environment, folder / f"{role}.log", f"http://127.0.0.1:{port}/readyz")
 
 
 def measure(dataset: Dataset, folder: Path, broker: Broker) -> KafkaPathCost:
@@ -68,6 +52,7 @@ def measure(dataset: Dataset, folder: Path, broker: Broker) -> KafkaPathCost:
     topics = {f"SLUICEWAY_KAFKA__{signal}_TOPIC": create_topic(broker, PARTITIONS) for signal in ("TRACES",)}
     settings = {
         **topics,
+        "SLUICEWAY_DATA_DIR": str(folder / "data"),
         "SLUICEWAY_KAFKA__METRICS_TOPIC": create_topic(broker, 1),
         "SLUICEWAY_KAFKA__LOGS_TOPIC": create_topic(broker, 1),
         "SLUICEWAY_KAFKA__BOOTSTRAP_SERVERS": broker.bootstrap,
@@ -81,14 +66,14 @@ def measure(dataset: Dataset, folder: Path, broker: Broker) -> KafkaPathCost:
         "SLUICEWAY_STORE__PASSWORD_FILE": str(StoreFolder(folder / "store").secret),
     }
     with contextlib.ExitStack() as stack:
-        running = stack.enter_context(
+        engine = stack.enter_context(
             EmbeddedStore(folder / "store", StoreSettings(http_port=store_port, max_memory_bytes=4096 * MIB))
         )
-        client = store.connect(running.url, running.writer_user, running.writer_password)
+        client = store.connect(engine.url, engine.writer_user, engine.writer_password)
         stack.callback(client.close)
         # Processors first: they bring the schema up to date, and are ready when the decoder is.
-        to_store = stack.enter_context(_running("process", folder, ports[0], settings))
-        to_kafka = stack.enter_context(_running("ingest", folder, ports[1], settings))
+        to_store = stack.enter_context(_role("process", folder, ports[0], settings))
+        to_kafka = stack.enter_context(_role("ingest", folder, ports[1], settings))
         address = f"127.0.0.1:{grpc_port}"
         send_file(address, dataset.warm_up)
         rows = f"{TABLE} WHERE ServiceName != 'sluiceway'"
@@ -97,7 +82,7 @@ def measure(dataset: Dataset, folder: Path, broker: Broker) -> KafkaPathCost:
         meters = {
             name: Meter(pid)
             for name, pid in {
-                "to_kafka": to_kafka, "broker": broker.pid, "from_kafka": to_store, "store": store_pid(running),
+                "to_kafka": to_kafka, "broker": broker.pid, "from_kafka": to_store, "store": store_pid(engine),
             }.items()
         }  # fmt: skip
         started_s = time.monotonic()

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kafka import KafkaAdminClient, TopicPartition
-from kafka.errors import KafkaError
+from kafka.errors import CoordinatorLoadInProgressError, CoordinatorNotAvailableError, KafkaError
 
 from processors.arena import Arena
 from processors.decode import decode
@@ -34,6 +34,7 @@ from schemas.log import KeptDeadLetter, LogSnapshot, Progress, Record, TopicCoun
 from schemas.signals import signal_of
 
 _Key = tuple[str, int]
+_COORDINATOR_STARTS = (CoordinatorLoadInProgressError, CoordinatorNotAvailableError)
 # One transaction of a redrive; a redrive that ends in the middle repeats nothing of those before it.
 _REDRIVE_LETTERS = 64
 
@@ -58,8 +59,15 @@ class KafkaLogInspector:
     """`LogInspector` on a log on Kafka. A snapshot reads what the topics keep; later ones read on from there."""
 
     def __init__(
-        self, settings: KafkaSettings, group: str | None = None, *, clock_ns: Callable[[], int] = time.time_ns
+        self,
+        settings: KafkaSettings,
+        group: str | None = None,
+        *,
+        clock_ns: Callable[[], int] = time.time_ns,
+        on_progress: Callable[[int, int], None] = lambda _read, _of: None,
     ) -> None:
+        """`on_progress` is told after each record how many a snapshot has read, and of how many offsets."""
+        self._on_progress = on_progress
         self._settings = settings
         self._names = topic_names(settings)
         self._topics = {name: topic for topic, name in self._names.items()}
@@ -229,9 +237,11 @@ class KafkaLogInspector:
             if counted is None or counted.since != wanted:
                 self._counted[key] = _Counted(wanted, wanted)
             read_from[name, partition] = self._counted[key].end
-        for record, _ in self._scanner.read(read_from, ends):
+        offsets = sum(max(0, ends[key] - begin) for key, begin in read_from.items())
+        for number, (record, _) in enumerate(self._scanner.read(read_from, ends), 1):
             topic = self._topics[record.topic]
             self._counted[topic, record.partition].add(record, self._items(topic, record))
+            self._on_progress(number, offsets)
         for (name, partition), end in ends.items():
             self._counted[self._topics[name], partition].end = max(end, read_from[name, partition])
 
@@ -275,6 +285,17 @@ class _Admin:
         self._client: KafkaAdminClient | None = None
 
     def ask(self, question: Callable[[KafkaAdminClient], Any]) -> Any:
+        # A cluster makes the topic of its groups when the first one is asked for, and refuses until it has leaders.
+        until_s = time.monotonic() + self._settings.request_timeout_s
+        while True:
+            try:
+                return self._ask_once(question)
+            except LogUnavailableError as error:
+                if not isinstance(error.__cause__, _COORDINATOR_STARTS) or time.monotonic() > until_s:
+                    raise
+                time.sleep(0.2)
+
+    def _ask_once(self, question: Callable[[KafkaAdminClient], Any]) -> Any:
         try:
             if self._client is None:
                 self._client = opened(

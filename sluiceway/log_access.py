@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -66,20 +66,23 @@ class LogAccess:
             return KafkaLogReader(self._config.kafka, topic(signal))
         return SqliteLogReader(self.path, topic(signal))
 
-    def inspector(self) -> LogInspector:
-        """What commands look with."""
-        return KafkaLogInspector(self._config.kafka) if self.on_kafka else SqliteLogInspector(self.path)
-
     @contextmanager
-    def inspected(self) -> Iterator[LogInspector]:
-        """`inspector` for one command, closed on leaving.
+    def inspected(self, on_progress: Callable[[int, int], None] | None = None) -> Iterator[LogInspector]:
+        """What a command looks with, closed on leaving.
+
+        Args:
+            on_progress: told how many records were read, and of how many, where a snapshot has to read them.
 
         Raises:
             LogUnavailableError: there is no log yet.
         """
         if not self.on_kafka and not self.path.is_file():
             raise LogUnavailableError(f"no log at {self.path}; name the data folder with --data-dir")
-        opened = self.inspector()
+        opened: LogInspector
+        if self.on_kafka:
+            opened = KafkaLogInspector(self._config.kafka, on_progress=on_progress or (lambda _read, _of: None))
+        else:
+            opened = SqliteLogInspector(self.path)
         try:
             yield opened
         finally:

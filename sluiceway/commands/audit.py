@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import asdict
 from typing import Annotated
 
@@ -12,6 +13,7 @@ from sluiceway.audit import Report, Verdict
 from sluiceway.commands.options import ConfigFile, DataDir, loaded
 from sluiceway.config import Config
 
+_PROGRESS_S = 3.0
 EXIT_CODES = {Verdict.BALANCED: 0, Verdict.IMBALANCED: 1, Verdict.MOVING: 2}
 
 
@@ -27,8 +29,8 @@ def audit(
     """Prove conservation: received = stored + rejected + sampled out + dead-lettered + in flight.
 
     Compares log, ledger, tables and rollups per tenant, signal and hop, while the pipeline runs, however many processes
-    it has. On Kafka it reads what the topics still keep, to count it. Exit code 0: balanced.
-    1: items are missing or too many. 2: it cannot be told (store or log away, or always a batch under way).
+    it has. On Kafka it reads what the topics still keep, to count it, and says how far it is. Exit code 0:
+    balanced. 1: items are missing or too many. 2: it cannot be told (store or log away, or always a batch under way).
 
     Example: `sluiceway audit --data-dir data`
     """
@@ -46,8 +48,20 @@ def run(config: Config, *, timeout_s: float) -> Report:
     from sluiceway.log_access import LogAccess  # noqa: PLC0415
     from sluiceway.store_access import StoreAccess  # noqa: PLC0415
 
-    with LogAccess(config).inspected() as log, StoreAccess.of(config).reader() as client:
+    with LogAccess(config).inspected(_Progress()) as log, StoreAccess.of(config).reader() as client:
         return read_until_still(log, client, config.retention, timeout_s=timeout_s)
+
+
+class _Progress:
+    """Says on stderr how far the log was read, once that takes longer than some seconds."""
+
+    def __init__(self) -> None:
+        self._next_s = time.monotonic() + _PROGRESS_S
+
+    def __call__(self, read: int, of: int) -> None:
+        if time.monotonic() >= self._next_s:
+            self._next_s = time.monotonic() + _PROGRESS_S
+            typer.echo(f"read {read} of {of} records of the log", err=True)
 
 
 def print_report(report: Report) -> None:

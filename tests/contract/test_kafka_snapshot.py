@@ -1,0 +1,47 @@
+"""What a snapshot of a log on Kafka reads: each record once, however often it is taken, and it says how far it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from processors.kafka_log_inspect import KafkaLogInspector
+from schemas.log import Entry
+from tests.contract.logs_under_test import KafkaLogUnderTest
+from tests.testbed.kafka_broker import Broker
+
+
+@pytest.fixture
+def log(kafka: Broker) -> Iterator[KafkaLogUnderTest]:
+    opened = KafkaLogUnderTest(kafka)
+    yield opened
+    opened.close()
+
+
+def test_a_snapshot_tells_its_progress_and_the_next_one_reads_only_what_came_since(log: KafkaLogUnderTest) -> None:
+    told: list[tuple[int, int]] = []
+    inspector = KafkaLogInspector(log.settings, on_progress=lambda read, of: told.append((read, of)))
+    writer = log.writer()
+    writer.append([Entry("otlp_spans", b"", items=number) for number in (1, 2, 3)])
+
+    [count] = inspector.snapshot().counts
+    assert (count.records, count.items, told) == (3, 6, [(1, 3), (2, 3), (3, 3)])
+
+    told.clear()
+    writer.append([Entry("otlp_spans", b"", items=4)])
+    [count] = inspector.snapshot().counts
+    assert (count.records, count.items, told) == (4, 10, [(1, 1)])
+    inspector.close()
+
+
+def test_a_snapshot_may_begin_later_than_the_log(log: KafkaLogUnderTest) -> None:
+    log.writer().append([Entry("otlp_spans", b"", items=number) for number in (1, 2, 3)])
+    inspector = log.inspector()
+    assert inspector.starts()["otlp_spans", 0] == 0
+
+    snapshot = inspector.snapshot({("otlp_spans", 0): 1})
+
+    [count] = snapshot.counts
+    assert (count.records, count.items) == (2, 5)
+    assert snapshot.counted_from["otlp_spans", 0] == 1
