@@ -21,8 +21,6 @@ Headers = list[tuple[str, bytes]]
 # may add 0.4 % to what does not compress.
 _OVERHEAD_BYTES = 2048
 _EXPANSION = 1.004
-# OffsetMetadataTooLargeError above this, the broker's default (`offset.metadata.max.bytes`).
-MAX_METADATA_BYTES = 4096
 
 _TENANT, _RECEIVED_AT, _ITEMS, _REJECTED = "tenant", "received_at", "items", "rejected"
 _OWN = frozenset({_TENANT, _RECEIVED_AT, _ITEMS, _REJECTED})

@@ -80,11 +80,6 @@ def log_check(readiness: Callable[[], ReceiversReadiness]) -> Check:
     return check
 
 
-def appender_check(failure: Callable[[], str | None]) -> Check:
-    """Whether the log took the last commit, in a process that appends only its own telemetry."""
-    return failure
-
-
 def store_check(url: str, *, timeout_s: float = 1.0, ca_file: Path | None = None) -> Check:
     """Whether the store answers at `url`, its HTTP interface; over TLS with a certificate from `ca_file`'s."""
     parts = urlsplit(url)

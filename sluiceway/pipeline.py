@@ -36,7 +36,7 @@ from sluiceway.embedded.folder import FolderLock, StoreFolder
 from sluiceway.embedded.prepare import Preparation
 from sluiceway.embedded.store import EmbeddedStore
 from sluiceway.figures import LogFigures, observe_pipeline
-from sluiceway.health import Check, Readiness, appender_check, compiled_check, log_check, routes, store_check
+from sluiceway.health import Check, Readiness, compiled_check, log_check, routes, store_check
 from sluiceway.log_access import LogAccess
 from sluiceway.store_access import StoreAccess
 from sluiceway.telemetry import SelfTelemetry, Submit
@@ -162,7 +162,7 @@ class Pipeline:
         if self._role is Role.PROCESS:
             appender = Appender(log, config.ingest, Tally(Admission(config.ingest)))
             self._ends.callback(appender.close)
-            return appender.submit, {"log": appender_check(lambda: appender.failure)}, lambda: None
+            return appender.submit, {"log": lambda: appender.failure}, lambda: None
         receivers = Receivers(
             log, config.ingest, config.retention, listen_beyond_loopback=config.listen_beyond_loopback
         )
