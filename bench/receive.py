@@ -20,6 +20,8 @@ from ingest.sqlite_log import SqliteLogWriter
 from ingest.validate import warm_up
 from processors.sqlite_log import SqliteLogInspector
 from schemas.settings import LogSettings, RetentionSettings
+from sluiceway.embedded import runtime
+from sluiceway.one_cpu import OneCpu
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +45,13 @@ class Received:
 
 def serve(folder: Path) -> None:
     """Be the receiving process."""
+    runtime.bound_arenas()
     warm_up()
     log = SqliteLogWriter(folder / "log.sqlite", LogSettings(path=None))
     with Receivers(log, IngestSettings(grpc_port=0, http_port=0), RetentionSettings()) as receivers:
+        # As `sluiceway up` does.
+        OneCpu().look()
+        runtime.tune()
         print(receivers.grpc_port, flush=True)
         sys.stdin.read()
     log.close()

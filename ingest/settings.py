@@ -117,6 +117,11 @@ class IngestSettings(Section):
         le=256,
         description="Threads that decompress and check large, compressed or JSON bodies of HTTP requests.",
     )
+    one_cpu: bool = Field(
+        True,
+        description="Keep the threads that receive and append on one CPU, and move them when others use it. They hold "
+        "Python's lock in turns, and a turn that goes to another CPU costs more than it gains. On Linux only.",
+    )
     coalesce_linger_ms: float = Field(
         2.0,
         ge=0,
@@ -124,7 +129,7 @@ class IngestSettings(Section):
         description="How long a commit waits for more small requests, milliseconds. 0 commits at once what has queued.",
     )
     coalesce_bytes: int = Field(
-        512 * 1024,
+        1024 * 1024,
         ge=1024,
         le=64 * MIB,
         description="Size up to which requests of one signal and tenant are coalesced into one log record, bytes.",

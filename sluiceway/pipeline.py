@@ -38,6 +38,7 @@ from sluiceway.embedded.store import EmbeddedStore
 from sluiceway.figures import LogFigures, observe_pipeline
 from sluiceway.health import Check, Readiness, compiled_check, log_check, routes, store_check
 from sluiceway.log_access import LogAccess
+from sluiceway.one_cpu import OneCpu
 from sluiceway.store_access import StoreAccess
 from sluiceway.telemetry import SelfTelemetry, Submit
 
@@ -195,10 +196,14 @@ class Pipeline:
 
     def _keep_up(self) -> None:
         retention = self.log.retention()
+        receives = self._role is not Role.PROCESS
+        one_cpu = OneCpu() if receives and self._config.ingest.one_cpu else None
 
         def keep_up() -> None:
             while not self._stopping.wait(_UPKEEP_INTERVAL_S):
                 runtime.give_back()
+                if one_cpu is not None:
+                    one_cpu.look()
                 try:
                     if retention is not None:
                         retention.trim()

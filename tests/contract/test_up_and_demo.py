@@ -131,6 +131,10 @@ def test_up_runs_until_sigterm_and_refuses_a_second_start_on_its_folder(shell: S
     code, doctor, _ = shell.run("doctor")
     assert code == 0, doctor
     assert f"in use while a Sluiceway runs here (pid {up.pid})" in doctor
+    threads = [int(task.name) for task in Path(f"/proc/{up.pid}/task").iterdir()]
+    wait_until(lambda: len(os.sched_getaffinity(0)) == 1 or min(len(os.sched_getaffinity(tid)) for tid in threads) == 1)
+    children = [int(pid) for tid in threads for pid in Path(f"/proc/{up.pid}/task/{tid}/children").read_text().split()]
+    assert [os.sched_getaffinity(pid) for pid in children] == [os.sched_getaffinity(0)], "the store runs anywhere"
 
     up.send_signal(signal.SIGTERM)
     _, err = up.communicate(timeout=TIMEOUT_S)
