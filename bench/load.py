@@ -62,17 +62,16 @@ def send(address: str, bodies: list[bytes], *, loop_s: float = 0.0) -> Sent:
 
 
 def _settle(export: Any, under_way: deque[tuple[bytes, Any]], sent: Sent) -> None:
+    """Wait for the oldest request, and send it again in its own place until it is taken: never more are in flight."""
     body, call = under_way.popleft()
-    error = call.exception()
-    if error is None:
-        sent.requests += 1
-        sent.bytes += len(body)
-    elif error.code() in _PUSHED_BACK:
+    while (error := call.exception()) is not None:
+        if error.code() not in _PUSHED_BACK:
+            raise error
         sent.pushed_back += 1
         time.sleep(_WAIT_S)
-        under_way.append((body, export.future(body, timeout=_DEADLINE_S)))
-    else:
-        raise error
+        call = export.future(body, timeout=_DEADLINE_S)
+    sent.requests += 1
+    sent.bytes += len(body)
 
 
 def main() -> int:

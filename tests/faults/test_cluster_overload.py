@@ -19,7 +19,8 @@ _SETTINGS = {
     "INGEST__MAX_BODY_BYTES": str(MIB),
     "INGEST__MAX_DECOMPRESSED_BYTES": str(MIB),
     "INGEST__MAX_JSON_MEMORY_BYTES": str(MIB),
-    "INGEST__MAX_CONCURRENT_REQUESTS": "12",
+    # Few, so that a slow machine, too, refuses far more than it takes.
+    "INGEST__MAX_CONCURRENT_REQUESTS": "4",
 }
 # What Python, gRPC and the Kafka client keep on top: arenas, threads, copies under way. Measured: 20 MiB in all.
 _SLACK_BYTES = 64 * MIB
