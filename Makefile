@@ -11,6 +11,8 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 DEMO_S ?=
 PYTEST_ARGS ?=
+# Files of tests side by side; 0 is one after the other in one process, for a debugger.
+JOBS ?= 2
 
 # A machine without Chromium can run all tests but those that open pages. .ci/run installs it, so CI leaves none out.
 MARKERS := $(if $(CHROMIUM),not long,not long and not browser)
@@ -39,7 +41,7 @@ up: $(STAMP) ## run the pipeline without the demo load, until Ctrl-C
 .PHONY: test
 test: $(STAMP) ## run the tests
 	@$(if $(CHROMIUM),,echo "make: no Chromium found: the browser tests are left out (apt-get install chromium)" >&2)
-	@$(BIN)/pytest -m "$(MARKERS)" $(PYTEST_ARGS)
+	@$(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder -m "$(MARKERS)" $(PYTEST_ARGS)
 
 .PHONY: test-long
 test-long: $(STAMP) ## run the long tests: 50 rounds of kill -9, 10 million fuzzed inputs; hours

@@ -32,7 +32,7 @@ _REFUSALS = {
 }
 
 # Much like others: left out of the short form.
-_LONG_ONLY = {"wrong password, 403", "out of memory", "cut within the body"}
+_LONG_ONLY = {"wrong password, 403", "out of memory", "a proxy's own 503", "cut within the body"}
 
 
 def refusal(proxy: CuttingProxy, status: str, code: int, text: str) -> None:
