@@ -16,7 +16,7 @@ from ingest.kafka_topics import prepare
 from ingest.partition import by_trace, warm_up
 from schemas.errors import ConfigurationError, LogUnavailableError, TooLargeError
 from schemas.kafka_client import close_producer
-from schemas.kafka_errors import retry_after_s
+from schemas.kafka_errors import unavailable
 from schemas.kafka_log import connection_options, encode_headers, topic_names
 from schemas.kafka_settings import KafkaSettings
 from schemas.log import Entry
@@ -98,9 +98,7 @@ class KafkaLogWriter:
             raise self._refused_size(producers, len(entries), bound, error) from error
         except KafkaError as error:
             self._reset(producers)
-            raise LogUnavailableError(
-                f"kafka: {type(error).__name__}: {error}", retry_after_s=retry_after_s(error)
-            ) from error
+            raise unavailable(error) from error
         finally:
             with self._room:
                 self._in_flight_bytes -= sizes.total()
@@ -141,7 +139,7 @@ class KafkaLogWriter:
         try:
             return by_trace(entries, partitions)
         except KafkaError as error:
-            raise LogUnavailableError(f"kafka: partitions: {type(error).__name__}: {error}") from error
+            raise unavailable(error, "partitions") from error
 
     def _reserve(self, sizes: Counter[str]) -> None:
         size_bytes = sizes.total()
@@ -208,7 +206,7 @@ class KafkaLogWriter:
         except KafkaConfigurationError as error:
             raise ConfigurationError(f"kafka: {error}") from error
         except (KafkaError, OSError) as error:
-            raise LogUnavailableError(f"kafka: {type(error).__name__}: {error}") from error
+            raise unavailable(error) from error
 
     def _refused_size(
         self, producers: Mapping[str, KafkaProducer], entries: int, bound: int, error: KafkaError

@@ -11,6 +11,7 @@ from kafka.errors import KafkaError
 
 from schemas.errors import ConfigurationError, LogUnavailableError
 from schemas.kafka_client import opened
+from schemas.kafka_errors import unavailable
 from schemas.kafka_log import connection_options, dead_letter_topic, largest_value_bytes, topic_names
 from schemas.kafka_settings import KafkaSettings
 
@@ -40,7 +41,7 @@ def prepare(settings: KafkaSettings, max_record_bytes: int) -> int:
         finally:
             admin.close()
     except (KafkaError, OSError) as error:
-        raise LogUnavailableError(f"kafka: topics: {type(error).__name__}: {error}") from error
+        raise unavailable(error, "topics") from error
 
 
 def _make_missing(admin: Any, settings: KafkaSettings, names: list[str], timeout_ms: int) -> None:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from kafka import KafkaProducer
 from kafka.errors import KafkaError
 
-from schemas.errors import LogUnavailableError
 from schemas.kafka_client import close_producer
+from schemas.kafka_errors import unavailable
 from schemas.kafka_log import connection_options, dead_letter_topic, encode_dead_letter, position_key
 from schemas.kafka_settings import KafkaSettings
 from schemas.log import DeadLetter
@@ -44,7 +44,7 @@ class KafkaDeadLetters:
                 future.get(timeout=timeout_s)
         except (KafkaError, OSError) as error:
             self.close()
-            raise LogUnavailableError(f"kafka: {self._topic}: {type(error).__name__}: {error}") from error
+            raise unavailable(error, self._topic) from error
 
     def close(self) -> None:
         """Release the connection."""

@@ -25,6 +25,7 @@ from processors.kafka_dead_letters import KafkaDeadLetters
 from processors.kafka_member import Membership
 from schemas.errors import LogUnavailableError, PartitionLostError
 from schemas.kafka_client import opened
+from schemas.kafka_errors import unavailable
 from schemas.kafka_log import (
     connection_options,
     consumer_group,
@@ -180,7 +181,7 @@ class KafkaLogReader:
 
     def _failed(self, what: str, error: KafkaError) -> LogUnavailableError:
         self._leave()
-        return LogUnavailableError(f"kafka: {self._name}: {what}: {type(error).__name__}: {error}")
+        return unavailable(error, f"{self._name}: {what}")
 
     def _ours(self, partition: int) -> _Partition:
         try:
@@ -308,7 +309,7 @@ def topic_id(settings: KafkaSettings, name: str) -> str:
         finally:
             admin.close()
     except (KafkaError, OSError) as error:
-        raise LogUnavailableError(f"kafka: {name}: {type(error).__name__}: {error}") from error
+        raise unavailable(error, name) from error
     if topic["error_code"] or not topic["topic_id"]:
         raise LogUnavailableError(f"kafka: topic {name} does not exist yet: ingest makes it")
     return str(topic["topic_id"]).replace("-", "")

@@ -18,6 +18,7 @@ from processors.kafka_log import topic_id
 from processors.kafka_scan import TopicScanner
 from schemas.errors import LogUnavailableError
 from schemas.kafka_client import close_producer, opened
+from schemas.kafka_errors import unavailable
 from schemas.kafka_log import (
     connection_options,
     consumer_group,
@@ -177,7 +178,7 @@ class KafkaLogInspector:
             finally:
                 close_producer(producer, 1)
         except (KafkaError, OSError) as error:
-            raise LogUnavailableError(f"kafka: redrive: {type(error).__name__}: {error}") from error
+            raise unavailable(error, "redrive") from error
         return redriven
 
     def close(self) -> None:
@@ -307,7 +308,7 @@ class _Admin:
             return question(self._client)
         except (KafkaError, OSError) as error:
             self.close()
-            raise LogUnavailableError(f"kafka: {type(error).__name__}: {error}") from error
+            raise unavailable(error) from error
 
     def close(self) -> None:
         client, self._client = self._client, None

@@ -28,6 +28,7 @@ from kafka.structs import OffsetAndMetadata
 
 from schemas.errors import ConfigurationError, LogUnavailableError, PartitionLostError
 from schemas.kafka_client import opened
+from schemas.kafka_errors import unavailable
 from schemas.kafka_log import connection_options
 from schemas.kafka_settings import KafkaSettings
 
@@ -84,7 +85,7 @@ class Membership:
         except KafkaConfigurationError as error:
             raise ConfigurationError(f"kafka: {error}") from error
         except (KafkaError, OSError) as error:
-            raise LogUnavailableError(f"kafka: {type(error).__name__}: {error}") from error
+            raise unavailable(error) from error
 
     def poll(self, timeout_s: float) -> dict[int, list[Any]]:
         """Take part in the group and return what was fetched, by partition.
@@ -115,7 +116,7 @@ class Membership:
             future.add_both(lambda _: done.set())
             done.wait(self._settings.request_timeout_s + 1)
         except KafkaError as error:
-            raise LogUnavailableError(f"kafka: commit: {type(error).__name__}: {error}") from error
+            raise unavailable(error, "commit") from error
         if not future.is_done:
             raise LogUnavailableError(f"kafka: commit: no answer within {self._settings.request_timeout_s} s")
         failed: BaseException | None = future.exception

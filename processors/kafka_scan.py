@@ -11,6 +11,7 @@ from kafka.errors import KafkaError
 
 from schemas.errors import LogUnavailableError
 from schemas.kafka_client import opened
+from schemas.kafka_errors import unavailable
 from schemas.kafka_log import connection_options, decode_record
 from schemas.kafka_settings import KafkaSettings
 from schemas.log import Record
@@ -118,7 +119,7 @@ class TopicScanner:
             return ask(self._consumer)
         except (KafkaError, OSError) as error:
             self.close()
-            raise LogUnavailableError(f"kafka: {type(error).__name__}: {error}") from error
+            raise unavailable(error) from error
 
 
 def _positions(consumer: Any, keys: list[tuple[str, int]]) -> dict[tuple[str, int], int | None]:

@@ -1,17 +1,21 @@
-"""Errors of Kafka clients and brokers by class name: whether the same call may succeed later, and when to try it.
+"""Errors of Kafka clients and brokers by class name: what is wrong, and when to try again.
 
-The client's own flag `retriable` answers another question: whether it may repeat a request by itself at once. It is
-false for a wrong password, a fenced producer or a quota, which a person, a new producer or time mends, while the bytes
-are good: taken for permanent they would turn telemetry into dead letters during an outage. So only what names the
-bytes, the request or our code is permanent here; everything else, unknown names included, is retryable. The names are
-those of kafka-python's `kafka.errors`.
+All of them are retryable: time, a new client or a person mends them, while the bytes are good. Taken for permanent they
+would turn telemetry into dead letters during an outage. The exception, a record too large, is told apart where it is
+appended. (The client's own flag `retriable` answers another question: whether it may repeat a request by itself.) The
+names are those of kafka-python's `kafka.errors`.
 """
 
 from __future__ import annotations
 
-PERMANENT: dict[str, str] = {
-    "MessageSizeTooLargeError": "the record is over the broker's or the topic's max.message.bytes",
-    "RecordListTooLargeError": "the batch is over the broker's segment size",
+from collections.abc import Mapping
+from typing import TypeVar
+
+from schemas.errors import LogUnavailableError
+
+Row = TypeVar("Row")
+
+MENDED_BY_A_PERSON: dict[str, str] = {
     "InvalidRecordError": "the broker refuses the record: no key on a compacted topic, or a time not allowed",
     "InvalidTimestampError": "the record's time is further from the broker's than the topic allows",
     "OffsetMetadataTooLargeError": "the metadata of a commit is over offset.metadata.max.bytes",
@@ -29,31 +33,9 @@ PERMANENT: dict[str, str] = {
     "InvalidRequiredAcksError": "a setting of acks that the broker refuses",
     "InvalidGroupIdError": "the group's name is not one",
 }
-"""Trying the same again cannot help; the text says what is wrong."""
+"""A person must act; the text says on what. Asked again every `RETRY_PERSON_S`."""
 
-FENCED: frozenset[str] = frozenset(
-    {
-        "CommitFailedError",
-        "FencedInstanceIdError",
-        "FencedMemberEpochError",
-        "IllegalGenerationError",
-        "RebalanceInProgressError",
-        "StaleMemberEpochError",
-        "UnknownMemberIdError",
-    }
-)
-"""Another member owns the partition, or will: write nothing more for it; the new owner repeats the frozen batch."""
-
-NEW_PRODUCER: frozenset[str] = frozenset(
-    {
-        "InvalidProducerEpochError",
-        "InvalidProducerIdMappingError",
-        "OutOfOrderSequenceNumberError",
-        "ProducerFencedError",
-        "UnknownProducerIdError",
-    }
-)
-"""The idempotent producer has lost its place: it is replaced by a new one, and the client sends again."""
+RETRY_PERSON_S = 10.0
 
 RETRY_AFTER_S: dict[str, float] = {
     "AuthorizationError": 10.0,
@@ -82,28 +64,16 @@ RETRY_AFTER_S: dict[str, float] = {
 }
 """What time or a person mends, and when to look again, seconds; 1 s for every name that is in no table here."""
 
-UNKNOWN_OUTCOME: frozenset[str] = frozenset(
-    {
-        "KafkaConnectionError",
-        "KafkaTimeoutError",
-        "NetworkExceptionError",
-        "NotEnoughReplicasAfterAppendError",
-        "RequestTimedOutError",
-    }
-)
-"""The broker may have kept what was sent: it is not acknowledged, and a client that sends again may be stored twice."""
+
+def unavailable(error: BaseException, what: str = "") -> LogUnavailableError:
+    """What to raise for an error of the client: `what` failed, why, what a person must do, and when to try again."""
+    said = ": ".join(part for part in ("kafka", what, type(error).__name__, str(error)) if part)
+    meaning = _of_class(MENDED_BY_A_PERSON, error)
+    if meaning is not None:
+        return LogUnavailableError(f"{said} ({meaning})", retry_after_s=RETRY_PERSON_S)
+    return LogUnavailableError(said, retry_after_s=_of_class(RETRY_AFTER_S, error) or 1.0)
 
 
-def is_permanent(error: BaseException) -> bool:
-    """Whether the same call would fail for ever: by the error's class or one of its bases."""
-    return any(base.__name__ in PERMANENT for base in type(error).__mro__)
-
-
-def is_fenced(error: BaseException) -> bool:
-    """Whether this worker no longer owns what it wrote for."""
-    return any(base.__name__ in FENCED for base in type(error).__mro__)
-
-
-def retry_after_s(error: BaseException) -> float:
-    """When to try again, seconds; of no meaning for a permanent error."""
-    return next((RETRY_AFTER_S[base.__name__] for base in type(error).__mro__ if base.__name__ in RETRY_AFTER_S), 1.0)
+def _of_class(table: Mapping[str, Row], error: BaseException) -> Row | None:
+    """The row of the error's class, or of the nearest of its bases that has one."""
+    return next((table[base.__name__] for base in type(error).__mro__ if base.__name__ in table), None)

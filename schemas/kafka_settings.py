@@ -71,7 +71,7 @@ class KafkaSettings(Section):
         64 * MIB,
         ge=1 * MIB,
         description="Bytes handed to the client that no broker has acknowledged; over it appends are refused with a "
-        "retry hint. The client itself has no bound.",
+        "retry hint, but for the only one of its topic. The client itself has no bound.",
     )
     delivery_timeout_s: float = Field(
         120.0,
