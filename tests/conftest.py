@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,14 +11,12 @@ from schemas.settings import StoreSettings
 from sluiceway.embedded.store import EmbeddedStore
 from tests.kafka_broker import require_broker
 from tests.testbed.kafka_broker import Broker
+from tests.testbed.parts import free_ports
 
 
 def free_port() -> int:
     """A port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    return free_ports(1)[0]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

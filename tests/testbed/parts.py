@@ -23,7 +23,9 @@ from contextlib import ExitStack
 from pathlib import Path
 
 # Below the range that Linux gives to outgoing connections, so that a port is still free when its server comes back.
-_FIRST_PORT, _LAST_PORT = 20_000, 32_000
+# Tests side by side have ports of their own: seconds may pass between the moment that one is found free and its use.
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 8
+_FIRST_PORT, _PORTS = 20_000 + _WORKER * 1_500, 1_500
 # The child asks the kernel to be killed with the thread that started it, then becomes the command.
 _LAUNCHER = """
 import ctypes, os, signal, sys
@@ -96,7 +98,7 @@ def free_ports(count: int) -> list[int]:
     with ExitStack() as stack:
         ports: list[int] = []
         while len(ports) < count:
-            port = random.randint(_FIRST_PORT, _LAST_PORT)
+            port = random.randrange(_FIRST_PORT, _FIRST_PORT + _PORTS)
             probe = stack.enter_context(socket.socket())
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
