@@ -6,7 +6,8 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 
-from ingest.lane import Lane, Submitted, Withdrawable
+from ingest.coalesce import Submitted
+from ingest.lane import Lane, Withdrawable
 from ingest.settings import IngestSettings
 from ingest.split import split
 from ingest.tally import Tally

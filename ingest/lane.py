@@ -11,9 +11,9 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 
+from ingest.coalesce import Submitted, coalesce
 from ingest.fair_queue import FairQueue
 from ingest.settings import IngestSettings
 from ingest.tally import Tally
@@ -21,11 +21,10 @@ from schemas.breaker import BreakerPolicy
 from schemas.circuits import Circuits
 from schemas.errors import LogUnavailableError, PermanentError, RetryableError
 from schemas.log import Entry, LogWriter
-from schemas.signals import Signal, topic
+from schemas.signals import Signal
 from schemas.telemetry import histogram
 
 _log = logging.getLogger(__name__)
-_TOPICS = {signal: topic(signal) for signal in Signal}
 # One commit takes no more than this at once, so that the first client of a long queue does not wait for the last.
 _MAX_COMMIT_BYTES = 32 * 1024 * 1024
 _append_duration = histogram("sluiceway_log_append_duration_seconds")
@@ -45,25 +44,6 @@ class Withdrawable(Future[None]):
         if cancelled:
             self._parts.clear()
         return cancelled
-
-
-@dataclass(slots=True)
-class Submitted:
-    """One request's parts, in order; acknowledged together. Rejected items are counted with the first part."""
-
-    signal: Signal
-    tenant: str
-    parts: Sequence[tuple[bytes, int]]
-    rejected: int
-    size_bytes: int
-    received_at_ns: int
-    permit: int = 0
-    future: Future[None] = field(default_factory=Future)
-
-    @property
-    def flow(self) -> tuple[Signal, str]:
-        """What is coalesced with each other, and takes turns with others."""
-        return self.signal, self.tenant
 
 
 class Lane:
@@ -227,7 +207,7 @@ class Lane:
         if permit is None:
             self._refuse(group, self._circuit_open())
             return
-        entries = self._entries(group)
+        entries = coalesce(group, self._coalesce_bytes, self._writer.joins_below_bytes())
         started = time.perf_counter()
         self._committing_since = self._clock()
         try:
@@ -296,44 +276,3 @@ class Lane:
         return LogUnavailableError(
             f"circuit: the log is not asked for {after_s:.1f} s more, after: {self._failure}", retry_after_s=after_s
         )
-
-    def _entries(self, group: list[Submitted]) -> list[Entry]:
-        """The group as log records; small requests of one signal and tenant are joined, a merge to protobuf."""
-        entries: list[Entry] = []
-        coalesce_bytes = self._coalesce_bytes
-        joins_below_bytes = self._writer.joins_below_bytes()
-        open_runs: dict[tuple[Signal, str], _Run] = {}
-        for submitted in group:
-            rejected = submitted.rejected
-            key = submitted.flow
-            for value, items in submitted.parts:
-                run = open_runs.get(key)
-                alone = len(value) >= joins_below_bytes
-                if run is not None and (run.closed or alone or run.size_bytes + len(value) > coalesce_bytes):
-                    entries.append(run.entry(*key))
-                    run = None
-                if run is None:
-                    run = open_runs[key] = _Run(submitted.received_at_ns, closed=alone)
-                run.values.append(value)
-                run.size_bytes += len(value)
-                run.items += items
-                run.rejected += rejected
-                rejected = 0
-        entries.extend(run.entry(*key) for key, run in open_runs.items())
-        return entries
-
-
-@dataclass(slots=True)
-class _Run:
-    """Requests that become one record. `received_at_ns` is the earliest's; to a closed one none is added."""
-
-    received_at_ns: int
-    closed: bool = False
-    values: list[bytes] = field(default_factory=list)
-    size_bytes: int = 0
-    items: int = 0
-    rejected: int = 0
-
-    def entry(self, signal: Signal, tenant: str) -> Entry:
-        value = self.values[0] if len(self.values) == 1 else b"".join(self.values)
-        return Entry(_TOPICS[signal], value, tenant, self.received_at_ns, self.items, self.rejected)
