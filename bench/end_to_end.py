@@ -21,12 +21,12 @@ from pathlib import Path
 from clickhouse_connect.driver.client import Client
 
 from bench import store
-from bench.ports import free_ports
 from bench.receive import send_file
 from bench.spans import Dataset
 from bench.usage import Meter
 from sluiceway.embedded.configuration import WRITER
 from sluiceway.embedded.folder import StoreFolder
+from tests.testbed.parts import free_ports
 
 READY_TIMEOUT_S = 300
 TABLE = "otel.otel_traces"

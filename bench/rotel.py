@@ -20,7 +20,6 @@ from clickhouse_connect.driver.client import Client
 
 from bench import store
 from bench.end_to_end import TABLE, Cost
-from bench.ports import free_ports
 from bench.receive import send_file
 from bench.spans import SPANS_A_REQUEST, Dataset, read
 from bench.usage import Meter
@@ -34,6 +33,7 @@ from schemas.log import Record
 from schemas.settings import MIB, StoreSettings
 from schemas.signals import Signal, topic
 from sluiceway.embedded.store import EmbeddedStore
+from tests.testbed.parts import free_ports
 
 ROTEL_BATCH_SPANS = 50_000
 # As the pipeline's batch.max_rows, in whole requests.

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Literal
 
 from bench import spans
-from bench.ports import free_ports
 from bench.usage import cpu_s
 from processors import native, schema
 from processors.arena import Arena
@@ -25,6 +24,7 @@ from schemas.log import Record
 from schemas.settings import RetentionSettings, StoreSettings
 from schemas.signals import Signal, topic
 from sluiceway.embedded.store import EmbeddedStore
+from tests.testbed.parts import free_ports
 
 ROUNDS = 15
 INSERTS_A_ROUND = 4
