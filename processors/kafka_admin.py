@@ -1,4 +1,4 @@
-"""Questions to brokers that no consumer or producer asks: offsets of groups, sizes on disk."""
+"""Questions to brokers that no consumer or producer asks: ids of topics, offsets of groups, sizes on disk."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class Admin:
         self._settings = settings
         self._client: KafkaAdminClient | None = None
 
-    def ask(self, question: Callable[[KafkaAdminClient], Any]) -> Any:
-        """What `question` answers.
+    def ask(self, question: Callable[[KafkaAdminClient], Any], what: str = "") -> Any:
+        """What `question` answers; `what` it is about, for the error.
 
         Raises:
             LogUnavailableError: brokers do not answer.
@@ -35,13 +35,24 @@ class Admin:
         until_s = time.monotonic() + self._settings.request_timeout_s
         while True:
             try:
-                return self._ask_once(question)
+                return self._ask_once(question, what)
             except LogUnavailableError as error:
                 if not isinstance(error.__cause__, _COORDINATOR_STARTS) or time.monotonic() > until_s:
                     raise
                 time.sleep(0.2)
 
-    def _ask_once(self, question: Callable[[KafkaAdminClient], Any]) -> Any:
+    def topic_id(self, name: str) -> str:
+        """The id that brokers gave a topic when it was made, in hexadecimal.
+
+        Raises:
+            LogUnavailableError: no broker answers, or there is no such topic yet.
+        """
+        [topic] = self.ask(lambda admin: admin.describe_topics([name]), name)
+        if topic["error_code"] or not topic["topic_id"]:
+            raise LogUnavailableError(f"kafka: topic {name} does not exist yet: ingest makes it")
+        return str(topic["topic_id"]).replace("-", "")
+
+    def _ask_once(self, question: Callable[[KafkaAdminClient], Any], what: str) -> Any:
         try:
             if self._client is None:
                 self._client = opened(
@@ -53,7 +64,7 @@ class Admin:
             return question(self._client)
         except (KafkaError, OSError) as error:
             self.close()
-            raise unavailable(error) from error
+            raise unavailable(error, what) from error
 
     def close(self) -> None:
         """Disconnect; the next question connects again."""

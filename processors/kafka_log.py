@@ -10,9 +10,10 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
-from kafka import KafkaAdminClient, TopicPartition
+from kafka import TopicPartition
 from kafka.errors import (
     KafkaError,
     NoOffsetForPartitionError,
@@ -20,14 +21,13 @@ from kafka.errors import (
     RebalanceInProgressError,
 )
 
+from processors.kafka_admin import Admin
 from processors.kafka_buffer import PartitionBuffer
 from processors.kafka_dead_letters import KafkaDeadLetters
 from processors.kafka_member import Membership
 from schemas.errors import LogUnavailableError, PartitionLostError
-from schemas.kafka_client import opened
 from schemas.kafka_errors import unavailable
 from schemas.kafka_log import (
-    connection_options,
     consumer_group,
     decode_progress,
     decode_record,
@@ -84,7 +84,7 @@ class KafkaLogReader:
     def log_id(self) -> str:
         """See `LogReader.log_id`: the topic's own id, which a topic made again does not share."""
         if self._log_id is None:
-            self._log_id = topic_id(self._settings, self._name)
+            self._log_id = self._topic_id()
         return self._log_id
 
     def partitions(self) -> Sequence[int]:
@@ -169,9 +169,14 @@ class KafkaLogReader:
         if self._closed:
             raise LogUnavailableError("the log is closed")
         if self._member is None:
-            self._log_id = topic_id(self._settings, self._name)
+            self._log_id = self._topic_id()
             self._member = Membership(self._settings, self._name, self._group, self._fetch_bytes)
         return self._member
+
+    def _topic_id(self) -> str:
+        # Asked once a membership: not worth a connection that stays.
+        with closing(Admin(self._settings)) as admin:
+            return admin.topic_id(self._name)
 
     def _leave(self) -> None:
         member, self._member = self._member, None
@@ -289,27 +294,3 @@ class KafkaLogReader:
                 where = TopicPartition(self._name, partition)
                 (member.consumer.pause if pause else member.consumer.resume)(where)
                 ours.paused = pause
-
-
-def topic_id(settings: KafkaSettings, name: str) -> str:
-    """The id that brokers gave a topic when it was made, in hexadecimal.
-
-    Raises:
-        LogUnavailableError: no broker answers, or there is no such topic yet.
-    """
-    try:
-        admin = opened(
-            KafkaAdminClient,
-            **connection_options(settings),
-            client_id="sluiceway-topics",
-            bootstrap_timeout_ms=int(settings.request_timeout_s * 1000),
-        )
-        try:
-            [topic] = admin.describe_topics([name])
-        finally:
-            admin.close()
-    except (KafkaError, OSError) as error:
-        raise unavailable(error, name) from error
-    if topic["error_code"] or not topic["topic_id"]:
-        raise LogUnavailableError(f"kafka: topic {name} does not exist yet: ingest makes it")
-    return str(topic["topic_id"]).replace("-", "")

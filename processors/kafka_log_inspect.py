@@ -13,7 +13,6 @@ from processors.arena import Arena
 from processors.decode import decode
 from processors.kafka_admin import Admin, sizes
 from processors.kafka_letters import KafkaLetters
-from processors.kafka_log import topic_id
 from processors.kafka_scan import TopicScanner
 from schemas.kafka_log import (
     consumer_group,
@@ -78,11 +77,9 @@ class KafkaLogInspector:
         Raises:
             LogUnavailableError: brokers do not answer.
         """
-        progress = self._progress()
-        log_ids = {topic: topic_id(self._settings, self._names[topic]) for topic in {topic for topic, _ in progress}}
-        since = dict(since or {})
-        begins, ends = self._scanner.bounds(self._configured())
-        self._count(begins, ends, since)
+        progress, begins, ends = self._standing()
+        log_ids = {topic: self._admin.topic_id(self._names[topic]) for topic in {topic for topic, _ in progress}}
+        self._count(begins, ends, since or {})
         counts: list[TopicCount] = []
         in_flight: Counter[tuple[str, int, str]] = Counter()
         records: Counter[tuple[str, int, str]] = Counter()
@@ -107,8 +104,7 @@ class KafkaLogInspector:
         Raises:
             LogUnavailableError: brokers do not answer.
         """
-        progress = self._progress()
-        _, ends = self._scanner.bounds([(self._names[topic], partition) for topic, partition in progress])
+        progress, _, ends = self._standing()
         return progress, {(self._topics[name], partition): end for (name, partition), end in ends.items()}
 
     def waiting_letters(self) -> dict[tuple[str, str], int]:
@@ -148,14 +144,15 @@ class KafkaLogInspector:
     def _configured(self) -> list[_Key]:
         return [(self._names[topic], partition) for topic, partition in self._scanner.partitions(self._names)]
 
-    def _progress(self) -> dict[_Key, Progress]:
+    def _standing(self) -> tuple[dict[_Key, Progress], dict[_Key, int], dict[_Key, int]]:
+        """Where readers stand, by default names; then where topics begin and end, by configured ones."""
         partitions = self._configured()
         groups = {name: consumer_group(self._group, name) for name, _ in partitions}
         asked = {
             group: [TopicPartition(*each) for each in partitions if each[0] == name] for name, group in groups.items()
         }
         answered = self._admin.ask(lambda admin: admin.list_group_offsets(asked)) if asked else {}
-        begins, _ = self._scanner.bounds(partitions)
+        begins, ends = self._scanner.bounds(partitions)
         progress: dict[_Key, Progress] = {}
         for name, partition in partitions:
             committed = answered.get(groups[name], {}).get(TopicPartition(name, partition))
@@ -165,7 +162,7 @@ class KafkaLogInspector:
             else:
                 _, frozen = decode_progress(committed.metadata)
                 progress[key] = Progress(committed.offset, frozen)
-        return progress
+        return progress, begins, ends
 
     def _count(self, begins: Mapping[_Key, int], ends: Mapping[_Key, int], since: Mapping[_Key, int]) -> None:
         read_from: dict[_Key, int] = {}

@@ -6,13 +6,14 @@ import gc
 import logging
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from ingest.kafka_log import KafkaLogWriter
 from ingest.kafka_topics import prepare
-from processors.kafka_log import topic_id
+from processors.kafka_admin import Admin
 from processors.kafka_log_inspect import KafkaLogInspector
 from processors.kafka_member import Membership
 from schemas.errors import LogUnavailableError
@@ -41,7 +42,8 @@ def _prepare(settings: KafkaSettings) -> None:
 
 
 def _ask_topic_id(settings: KafkaSettings) -> None:
-    topic_id(settings, "otlp_spans")
+    with closing(Admin(settings)) as admin:
+        admin.topic_id("otlp_spans")
 
 
 @pytest.fixture(autouse=True)
