@@ -78,9 +78,10 @@ class OneCpu:
                     if (ran := _ran_s(self._proc, tid)) is not None
                 },
             )
-            before = self.cpu, self.consumers_apart
-            self.cpu = self._decide(reading)
-            self._place(self.cpu, threads, everything=before != (self.cpu, self.consumers_apart))
+            cpu, apart = self._decide(reading)
+            moved = (cpu, apart) != (self.cpu, self.consumers_apart)
+            self.cpu, self.consumers_apart = cpu, apart
+            self._place(cpu, threads, everything=moved)
         except (OSError, ValueError, IndexError) as error:
             # /proc is hidden, or the CPUs that we may use were changed under us: threads stay where they are.
             _log.warning("ingest.one_cpu: threads are no longer gathered: %s", error)
@@ -89,11 +90,12 @@ class OneCpu:
             return
         self._last = reading
 
-    def _decide(self, now: _Reading) -> int:
+    def _decide(self, now: _Reading) -> tuple[int, bool]:
+        """Which CPU, and whether the consumers run anywhere."""
         last = self._last
         if self.cpu is None or last is None:
             # By chance: several processes that start together should not meet.
-            return self._allowed[int(self._chance() * len(self._allowed))]
+            return self._allowed[int(self._chance() * len(self._allowed))], False
         span_s = max(now.at_s - last.at_s, 0.001)
         ran = {tid: (ran_s - last.ran_s.get(tid, 0.0)) / span_s for tid, ran_s in now.ran_s.items()}
         here = sum(share for tid, share in ran.items() if tid in self._gathered)
@@ -102,13 +104,11 @@ class OneCpu:
         best = least_busy(others, self.cpu)
         if best != self.cpu:
             # Two processes that met see the same; by chance one of them stays.
-            return best if self._chance() < 0.5 else self.cpu
+            return best if self._chance() < 0.5 else self.cpu, self.consumers_apart
         if self.consumers_apart:
-            self.consumers_apart = sum(ran.values()) > _FITS
-        else:
-            elsewhere = min(share for cpu, share in others.items() if cpu != self.cpu)
-            self.consumers_apart = here > _FULL and elsewhere < _HALF_IDLE
-        return self.cpu
+            return self.cpu, sum(ran.values()) > _FITS
+        elsewhere = min(share for cpu, share in others.items() if cpu != self.cpu)
+        return self.cpu, here > _FULL and elsewhere < _HALF_IDLE
 
     def _place(self, cpu: int, threads: set[int], *, everything: bool) -> None:
         anywhere = _named(_STARTS_PROGRAMS + ((_COMPUTES,) if self.consumers_apart else ()))

@@ -31,16 +31,17 @@ def threads(*names: str) -> Iterator[dict[str, int]]:
             thread.join()
 
 
-@pytest.fixture
-def gathering() -> Iterator[OneCpu]:
-    """What gathers; all threads of the test run may run anywhere again afterwards."""
-    yield OneCpu()
+@pytest.fixture(autouse=True)
+def _anywhere_again() -> Iterator[None]:
+    """The other threads of the test run are gathered, too."""
+    yield
     for task in Path("/proc/self/task").iterdir():
         os.sched_setaffinity(int(task.name), CPUS)
 
 
 @several
-def test_threads_are_gathered_but_those_that_start_programs(gathering: OneCpu) -> None:
+def test_threads_are_gathered_but_those_that_start_programs() -> None:
+    gathering = OneCpu()
     with threads("ingest-append-traces", "consumer-traces", "store-supervisor") as ids:
         gathering.look()
 
@@ -52,7 +53,8 @@ def test_threads_are_gathered_but_those_that_start_programs(gathering: OneCpu) -
 
 
 @several
-def test_a_thread_that_comes_later_is_gathered_at_the_next_look(gathering: OneCpu) -> None:
+def test_a_thread_that_comes_later_is_gathered_at_the_next_look() -> None:
+    gathering = OneCpu()
     gathering.look()
     with threads("ingest-grpc_0") as ids:
         assert os.sched_getaffinity(ids["ingest-grpc_0"]) == CPUS
@@ -96,7 +98,7 @@ class Machine:
 
 
 @several
-def test_they_move_away_from_what_others_do(tmp_path: Path, gathering: OneCpu) -> None:
+def test_they_move_away_from_what_others_do(tmp_path: Path) -> None:
     with threads("ingest-http") as ids:
         machine = Machine(tmp_path, ids)
         crowded = machine.cpu
@@ -107,29 +109,21 @@ def test_they_move_away_from_what_others_do(tmp_path: Path, gathering: OneCpu) -
 
 
 @several
-def test_what_they_do_themselves_is_no_reason_to_move(tmp_path: Path, gathering: OneCpu) -> None:
+@pytest.mark.parametrize(
+    ("ran", "chance"),
+    [pytest.param(0.8, 0.0, id="it is they who use it"), pytest.param(0.3, 0.5, id="of two that met one stays")],
+)
+def test_they_stay_on_a_busy_cpu(tmp_path: Path, ran: float, chance: float) -> None:
     with threads("ingest-http") as ids:
         machine = Machine(tmp_path, ids)
-        cpu = machine.cpu
-        machine.look(busy={cpu: 0.9}, ran={"ingest-http": 0.8})
+        machine.chance, cpu = chance, machine.cpu
+        machine.look(busy={cpu: 0.9}, ran={"ingest-http": ran})
 
         assert machine.cpu == cpu
 
 
 @several
-def test_of_two_processes_that_met_one_stays_by_chance(tmp_path: Path, gathering: OneCpu) -> None:
-    with threads("ingest-http") as ids:
-        machine = Machine(tmp_path, ids)
-        machine.chance, cpu = 0.5, machine.cpu
-        machine.look(busy={cpu: 0.9}, ran={"ingest-http": 0.3})
-
-        assert machine.cpu == cpu
-
-
-@several
-def test_consumers_leave_a_cpu_that_we_fill_while_another_is_idle_and_come_back(
-    tmp_path: Path, gathering: OneCpu
-) -> None:
+def test_consumers_leave_a_cpu_that_we_fill_while_another_is_idle_and_come_back(tmp_path: Path) -> None:
     with threads("consumer-traces", "ingest-http") as ids:
         machine = Machine(tmp_path, ids)
         full = machine.cpu
@@ -147,7 +141,7 @@ def test_consumers_leave_a_cpu_that_we_fill_while_another_is_idle_and_come_back(
 
 
 @several
-def test_consumers_stay_on_a_cpu_that_we_fill_when_no_other_is_idle(tmp_path: Path, gathering: OneCpu) -> None:
+def test_consumers_stay_on_a_cpu_that_we_fill_when_no_other_is_idle(tmp_path: Path) -> None:
     with threads("consumer-traces") as ids:
         machine = Machine(tmp_path, ids)
         machine.look(busy=dict.fromkeys(CPUS, 1.0), ran={"consumer-traces": 1.0})
