@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import socket
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,14 +22,9 @@ from schemas.settings import LogSettings, RetentionSettings, StoreSettings
 from schemas.signals import NAMES, Signal
 from sluiceway.cli import main
 from sluiceway.embedded.store import EmbeddedStore
+from tests.conftest import free_port
 
 TOPIC = NAMES[Signal.LOGS].topic
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass

@@ -14,12 +14,7 @@ from sluiceway import doctor
 from sluiceway.config import Config
 from sluiceway.doctor import Status
 from sluiceway.embedded.child import ENGINE_VERSION
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+from tests.conftest import free_port
 
 
 def config(folder: Path, **ports: int) -> Config:
