@@ -59,7 +59,7 @@ def config_xml(folder: StoreFolder, settings: StoreSettings) -> str:
         "query_cache": {"max_size_in_bytes": 0},
         "max_temporary_data_on_disk_size": 2048 * MIB,
         # The merges' pool is the store's only standing consumer of CPU: two threads leave the insert a core of two.
-        # No more than two merges at a time either: with four the store held up to 714 MB at full load, with two 644 MB.
+        # No more than two merges at a time either: with four the store held up to 714 MB at full load, with two 676 MB.
         "background_pool_size": 2,
         "background_merges_mutations_concurrency_ratio": 1,
         "background_common_pool_size": 2,
