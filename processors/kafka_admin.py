@@ -1,13 +1,25 @@
-"""Questions to brokers that no consumer or producer asks: ids of topics, offsets of groups, sizes on disk."""
+"""Questions to brokers that no consumer or producer asks: what topics there are, where they end, sizes on disk.
+
+A consumer answers some of them too, out of what it remembers of the cluster, and what it remembers shrinks to the
+topics that it reads: kafka-python then leaves partitions out of its answer, or raises KeyError for them.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
 from typing import Any
 
-from kafka import KafkaAdminClient
-from kafka.errors import CoordinatorLoadInProgressError, CoordinatorNotAvailableError, KafkaError
+from kafka import IsolationLevel, KafkaAdminClient, OffsetSpec, TopicPartition
+from kafka.errors import (
+    CoordinatorLoadInProgressError,
+    CoordinatorNotAvailableError,
+    KafkaError,
+    NoError,
+    UnknownTopicOrPartitionError,
+    for_code,
+)
 
 from schemas.errors import LogUnavailableError
 from schemas.kafka_client import opened
@@ -16,6 +28,16 @@ from schemas.kafka_log import connection_options
 from schemas.kafka_settings import KafkaSettings
 
 _COORDINATOR_STARTS = (CoordinatorLoadInProgressError, CoordinatorNotAvailableError)
+
+_Key = tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """What brokers say of a topic: the id that they gave it when it was made, in hexadecimal, and its partitions."""
+
+    id: str
+    partitions: tuple[int, ...]
 
 
 class Admin:
@@ -41,16 +63,56 @@ class Admin:
                     raise
                 time.sleep(0.2)
 
+    def topics(self, names: Collection[str]) -> dict[str, Topic]:
+        """Those of the topics that exist, by name.
+
+        Raises:
+            LogUnavailableError: no broker answers, or one does not know yet who leads.
+        """
+
+        def described(admin: KafkaAdminClient) -> dict[str, Topic]:
+            found: dict[str, Topic] = {}
+            for topic in admin.describe_topics(list(names)):
+                error = for_code(topic["error_code"])
+                if error is NoError and topic["topic_id"]:
+                    partitions = tuple(sorted(each["partition_index"] for each in topic["partitions"]))
+                    found[topic["name"]] = Topic(str(topic["topic_id"]).replace("-", ""), partitions)
+                elif error is not UnknownTopicOrPartitionError:
+                    raise error(topic["name"])
+            return found
+
+        answer: dict[str, Topic] = self.ask(described)
+        return answer
+
     def topic_id(self, name: str) -> str:
-        """The id that brokers gave a topic when it was made, in hexadecimal.
+        """The id of one topic.
 
         Raises:
             LogUnavailableError: no broker answers, or there is no such topic yet.
         """
-        [topic] = self.ask(lambda admin: admin.describe_topics([name]), name)
-        if topic["error_code"] or not topic["topic_id"]:
+        topic = self.topics([name]).get(name)
+        if topic is None:
             raise LogUnavailableError(f"kafka: topic {name} does not exist yet: ingest makes it")
-        return str(topic["topic_id"]).replace("-", "")
+        return topic.id
+
+    def bounds(self, partitions: Collection[_Key]) -> tuple[dict[_Key, int], dict[_Key, int]]:
+        """First offset kept and end offset (of committed records) of partitions that exist.
+
+        Raises:
+            LogUnavailableError: brokers do not answer.
+        """
+        if not partitions:
+            return {}, {}
+
+        def offsets(admin: KafkaAdminClient, spec: OffsetSpec) -> dict[_Key, int]:
+            asked = {TopicPartition(*each): spec for each in partitions}
+            answered = admin.list_partition_offsets(asked, isolation_level=IsolationLevel.READ_COMMITTED)
+            return {(each.topic, each.partition): found.offset for each, found in answered.items()}
+
+        # Ends after begins: what retention deletes between the two leaves begin <= end.
+        begins: dict[_Key, int] = self.ask(lambda admin: offsets(admin, OffsetSpec.EARLIEST))
+        ends: dict[_Key, int] = self.ask(lambda admin: offsets(admin, OffsetSpec.LATEST))
+        return begins, ends
 
     def _ask_once(self, question: Callable[[KafkaAdminClient], Any], what: str) -> Any:
         try:

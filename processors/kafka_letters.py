@@ -10,6 +10,7 @@ from typing import Any
 
 from kafka.errors import KafkaError
 
+from processors.kafka_admin import Admin
 from processors.kafka_dead_letters import dead_letter_producer
 from processors.kafka_scan import TopicScanner
 from schemas.kafka_client import close_producer
@@ -30,11 +31,19 @@ _REDRIVE_LETTERS = 64
 
 
 class KafkaLetters:
-    """The dead letters of all topics. The scanner stays the caller's."""
+    """The dead letters of all topics. The admin client and the scanner stay the caller's."""
 
-    def __init__(self, settings: KafkaSettings, group: str, scanner: TopicScanner, clock_ns: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        group: str,
+        admin: Admin,
+        scanner: TopicScanner,
+        clock_ns: Callable[[], int],
+    ) -> None:
         self._settings = settings
         self._group = group
+        self._admin = admin
         self._scanner = scanner
         self._clock_ns = clock_ns
         self._names = topic_names(settings)
@@ -99,7 +108,7 @@ class KafkaLetters:
             last[each.topic, each.partition] = max(each.offset, last.get((each.topic, each.partition), 0))
         until_s = time.monotonic() + self._settings.request_timeout_s
         while time.monotonic() < until_s:
-            _, ends = self._scanner.bounds(list(last))
+            _, ends = self._admin.bounds(list(last))
             if all(ends[key] > offset for key, offset in last.items()):
                 return
             time.sleep(0.02)
@@ -114,17 +123,17 @@ class KafkaLetters:
         return producer.send(name, source.value, headers=headers, partition=source.partition)
 
     def _every(self, topic: str | None = None, *, bodies: bool = True) -> Iterator[KeptDeadLetter]:
-        for each in self._names if topic is None else [topic]:
-            yield from self._of(each, bodies=bodies)
+        wanted = {dead_letter_topic(self._names[each]): each for each in (self._names if topic is None else [topic])}
+        existing = self._admin.topics(list(wanted))
+        begins, ends = self._admin.bounds([(name, 0) for name in existing])
+        for name, each in wanted.items():
+            if name in existing:
+                yield from self._of(each, name, begins[name, 0], ends[name, 0], bodies=bodies)
 
-    def _of(self, topic: str, *, bodies: bool) -> Iterator[KeptDeadLetter]:
-        where = (dead_letter_topic(self._names[topic]), 0)
-        if not self._scanner.partitions({where[0]: where[0]}):
-            return
-        begins, ends = self._scanner.bounds([where])
+    def _of(self, topic: str, name: str, begin: int, end: int, *, bodies: bool) -> Iterator[KeptDeadLetter]:
         # Who looks every second keeps what it found, without the bodies.
-        known_end, kept = (begins[where], {}) if bodies else self._known.get(topic, (begins[where], {}))
-        for record, key in self._scanner.read({where: max(known_end, begins[where])}, ends):
+        known_end, kept = (begin, {}) if bodies else self._known.get(topic, (begin, {}))
+        for record, key in self._scanner.read({(name, 0): max(known_end, begin)}, {(name, 0): end}):
             found = decode_dead_letter(record if bodies else replace(record, value=b""))
             if found is None or key is None:
                 continue
@@ -135,5 +144,5 @@ class KafkaLetters:
                 # Ids begin at 1, so that `--after 0` is all.
                 kept[key] = KeptDeadLetter(record.offset + 1, found.letter)
         if not bodies:
-            self._known[topic] = (ends[where], kept)
+            self._known[topic] = (end, kept)
         yield from sorted(kept.values(), key=lambda each: each.id)

@@ -11,7 +11,7 @@ from kafka import TopicPartition
 
 from processors.arena import Arena
 from processors.decode import decode
-from processors.kafka_admin import Admin, sizes
+from processors.kafka_admin import Admin, Topic, sizes
 from processors.kafka_letters import KafkaLetters
 from processors.kafka_scan import TopicScanner
 from schemas.kafka_log import (
@@ -63,12 +63,12 @@ class KafkaLogInspector:
         self._scanner = TopicScanner(settings)
         self._admin = Admin(settings)
         self._counted: dict[_Key, _Counted] = {}
-        self._letters = KafkaLetters(settings, self._group, self._scanner, clock_ns)
+        self._letters = KafkaLetters(settings, self._group, self._admin, self._scanner, clock_ns)
         self._arena = Arena()
 
     def starts(self) -> Mapping[_Key, int]:
         """See `LogInspector.starts`."""
-        begins, _ = self._scanner.bounds(self._configured())
+        begins, _ = self._admin.bounds(_partitions(self._existing()))
         return {(self._topics[name], partition): offset for (name, partition), offset in begins.items()}
 
     def snapshot(self, since: Mapping[_Key, int] | None = None) -> LogSnapshot:
@@ -77,8 +77,8 @@ class KafkaLogInspector:
         Raises:
             LogUnavailableError: brokers do not answer.
         """
-        progress, begins, ends = self._standing()
-        log_ids = {topic: self._admin.topic_id(self._names[topic]) for topic in {topic for topic, _ in progress}}
+        existing = self._existing()
+        progress, begins, ends = self._standing(existing)
         self._count(begins, ends, since or {})
         counts: list[TopicCount] = []
         in_flight: Counter[tuple[str, int, str]] = Counter()
@@ -96,6 +96,7 @@ class KafkaLogInspector:
                 oldest_ns[key] = min(received_at_ns, oldest_ns.get(key, received_at_ns))
         waiting = self.waiting_letters()
         counted_from = {key: counted.since for key, counted in self._counted.items()}
+        log_ids = {self._topics[name]: topic.id for name, topic in existing.items()}
         return LogSnapshot(counts, progress, in_flight, waiting, records, oldest_ns, log_ids, counted_from)
 
     def positions(self) -> tuple[dict[_Key, Progress], dict[_Key, int]]:
@@ -104,7 +105,7 @@ class KafkaLogInspector:
         Raises:
             LogUnavailableError: brokers do not answer.
         """
-        progress, _, ends = self._standing()
+        progress, _, ends = self._standing(self._existing())
         return progress, {(self._topics[name], partition): end for (name, partition), end in ends.items()}
 
     def waiting_letters(self) -> dict[tuple[str, str], int]:
@@ -141,18 +142,18 @@ class KafkaLogInspector:
         self._scanner.close()
         self._admin.close()
 
-    def _configured(self) -> list[_Key]:
-        return [(self._names[topic], partition) for topic, partition in self._scanner.partitions(self._names)]
+    def _existing(self) -> dict[str, Topic]:
+        return self._admin.topics(list(self._topics))
 
-    def _standing(self) -> tuple[dict[_Key, Progress], dict[_Key, int], dict[_Key, int]]:
+    def _standing(self, existing: Mapping[str, Topic]) -> tuple[dict[_Key, Progress], dict[_Key, int], dict[_Key, int]]:
         """Where readers stand, by default names; then where topics begin and end, by configured ones."""
-        partitions = self._configured()
-        groups = {name: consumer_group(self._group, name) for name, _ in partitions}
+        partitions = _partitions(existing)
+        groups = {name: consumer_group(self._group, name) for name in existing}
         asked = {
             group: [TopicPartition(*each) for each in partitions if each[0] == name] for name, group in groups.items()
         }
         answered = self._admin.ask(lambda admin: admin.list_group_offsets(asked)) if asked else {}
-        begins, ends = self._scanner.bounds(partitions)
+        begins, ends = self._admin.bounds(partitions)
         progress: dict[_Key, Progress] = {}
         for name, partition in partitions:
             committed = answered.get(groups[name], {}).get(TopicPartition(name, partition))
@@ -186,3 +187,7 @@ class KafkaLogInspector:
             return record.items
         # A Collector's: counted as the ledger counts it.
         return int(decode(signal_of(topic), [record], self._arena).items[0])
+
+
+def _partitions(existing: Mapping[str, Topic]) -> list[_Key]:
+    return [(name, partition) for name, topic in existing.items() for partition in topic.partitions]

@@ -26,31 +26,6 @@ class TopicScanner:
         self._settings = settings
         self._consumer: KafkaConsumer | None = None
 
-    def partitions(self, topics: Mapping[str, str]) -> list[tuple[str, int]]:
-        """All partitions of the topics that exist, as (topic, partition) of the default names that `topics` maps."""
-        found: list[tuple[str, int]] = self._asked(
-            lambda consumer: [
-                (topic, partition)
-                for topic, name in topics.items()
-                for partition in sorted(consumer.partitions_for_topic(name) or ())
-            ]
-        )
-        return found
-
-    def bounds(
-        self, partitions: list[tuple[str, int]]
-    ) -> tuple[dict[tuple[str, int], int], dict[tuple[str, int], int]]:
-        """First offset kept and end offset (of committed records) of partitions given by configured names."""
-        where = [TopicPartition(*each) for each in partitions]
-        if not where:
-            return {}, {}
-        begins = self._asked(lambda consumer: consumer.beginning_offsets(where))
-        ends = self._asked(lambda consumer: consumer.end_offsets(where))
-        return (
-            {(each.topic, each.partition): offset for each, offset in begins.items()},
-            {(each.topic, each.partition): offset for each, offset in ends.items()},
-        )
-
     def read(
         self, begin: Mapping[tuple[str, int], int], end: Mapping[tuple[str, int], int]
     ) -> Iterator[tuple[Record, bytes | None]]:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 
+from processors.kafka_admin import Admin
 from processors.kafka_log_inspect import KafkaLogInspector
+from schemas.errors import LogUnavailableError
+from schemas.kafka_log import topic_names
 from schemas.log import Entry
 from tests.contract.logs_under_test import KafkaLogUnderTest
 from tests.testbed.kafka_broker import Broker
@@ -45,3 +49,19 @@ def test_a_snapshot_may_begin_later_than_the_log(log: KafkaLogUnderTest) -> None
     [count] = snapshot.counts
     assert (count.records, count.items) == (2, 5)
     assert snapshot.counted_from["otlp_spans", 0] == 1
+
+
+def test_topics_and_where_they_end_are_the_brokers_answer(log: KafkaLogUnderTest) -> None:
+    """Not what a client remembers of the cluster: that shrinks to the topics it reads, and the rest is missed."""
+    log.writer().append([Entry("otlp_spans", b"", items=1), Entry("otlp_logs", b"", items=1)])
+    names = topic_names(log.settings)
+    with closing(Admin(log.settings)) as admin:
+        there = admin.topics([names["otlp_spans"], "no_such_topic", names["otlp_logs"]])
+        assert there.keys() == {names["otlp_spans"], names["otlp_logs"]}
+        assert there[names["otlp_spans"]].id == admin.topic_id(names["otlp_spans"])
+        partitions = [(name, partition) for name, topic in there.items() for partition in topic.partitions]
+        begins, ends = admin.bounds(partitions)
+    assert (begins.keys(), ends.keys()) == (set(partitions), set(partitions))
+    assert sum(ends.values()) - sum(begins.values()) == 2
+    with closing(Admin(log.settings)) as admin, pytest.raises(LogUnavailableError, match="no_such_topic"):
+        admin.topic_id("no_such_topic")
