@@ -8,7 +8,10 @@ import pyarrow.compute as pc
 
 from processors.decode.attributes import Attributes, sort_shared, sort_space, sort_views
 from processors.decode.frame import Groups
+from processors.decode.no_pandas import look_in_vain
 from processors.decode.strings import Array, Interned, texts
+
+look_in_vain()
 
 MAX_TIME_NS = np.uint64(2**63 - 1)
 
