@@ -15,7 +15,7 @@ from kafka.errors import KafkaConfigurationError, KafkaError, MessageSizeTooLarg
 from ingest.kafka_topics import prepare
 from ingest.partition import by_trace, warm_up
 from schemas.errors import ConfigurationError, LogUnavailableError, TooLargeError
-from schemas.kafka_client import close_producer
+from schemas.kafka_client import close_producer, opened_producer
 from schemas.kafka_errors import unavailable
 from schemas.kafka_log import connection_options, encode_headers, topic_names
 from schemas.kafka_settings import KafkaSettings
@@ -185,7 +185,7 @@ class KafkaLogWriter:
         settings = self._settings
         connect_ms = int(settings.connect_timeout_s * 1000)
         try:
-            return KafkaProducer(
+            return opened_producer(
                 **connection_options(settings),
                 client_id="sluiceway-ingest",
                 acks="all",

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from kafka import KafkaProducer
 from kafka.errors import KafkaError
 
-from schemas.kafka_client import close_producer
+from schemas.kafka_client import close_producer, opened_producer
 from schemas.kafka_errors import unavailable
 from schemas.kafka_log import connection_options, dead_letter_topic, encode_dead_letter, position_key
 from schemas.kafka_settings import KafkaSettings
@@ -56,7 +56,7 @@ class KafkaDeadLetters:
 def dead_letter_producer(settings: KafkaSettings, transactional_id: str | None = None) -> KafkaProducer:
     """A producer for dead letters and their redrive; raises KafkaError or OSError."""
     timeout_ms = int(settings.connect_timeout_s * 1000)
-    return KafkaProducer(
+    return opened_producer(
         **connection_options(settings),
         client_id="sluiceway-dead-letters",
         acks="all",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -82,9 +83,13 @@ def test_an_append_to_a_broker_that_does_not_move_fails_as_documented_and_leaves
         for _ in range(2):
             writer.append(entries)
             broker.freeze()
+            started_s, cpu_s = time.monotonic(), time.process_time()
             # What was sent waits for its answer still when the producer is given up.
             with pytest.raises(LogUnavailableError):
                 writer.append(entries)
+            waited_s, used_s = time.monotonic() - started_s, time.process_time() - cpu_s
+            # Who waits does not look all the time: the client took a whole CPU for it.
+            assert used_s < waited_s / 3
             broker.thaw()
         writer.close()
         left = set(threading.enumerate()) - before
