@@ -12,6 +12,7 @@ import logging
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Collection
 from contextlib import ExitStack, suppress
 from functools import partial
@@ -32,6 +33,7 @@ from sluiceway.commands.options import store_path
 from sluiceway.config import Config
 from sluiceway.consuming import Consuming
 from sluiceway.embedded import runtime
+from sluiceway.embedded.file_pages import STARTED_S, drop
 from sluiceway.embedded.folder import FolderLock, StoreFolder
 from sluiceway.embedded.prepare import Preparation
 from sluiceway.embedded.store import EmbeddedStore
@@ -200,8 +202,12 @@ class Pipeline:
         one_cpu = OneCpu() if receives and self._config.ingest.one_cpu else None
 
         def keep_up() -> None:
+            started_s = time.monotonic()
+            compiler_loaded = True
             while not self._stopping.wait(_UPKEEP_INTERVAL_S):
                 runtime.give_back()
+                if compiler_loaded and time.monotonic() - started_s > STARTED_S:
+                    compiler_loaded = not drop("libllvmlite.")
                 if one_cpu is not None:
                     one_cpu.look()
                 try:

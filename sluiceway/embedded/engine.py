@@ -16,12 +16,14 @@ import select
 import signal
 import sys
 import sysconfig
+import threading
 import time
 from pathlib import Path
 from types import ModuleType
 
 from sluiceway.embedded.confine import confine
 from sluiceway.embedded.deduplication import mend
+from sluiceway.embedded.file_pages import STARTED_S, drop
 from sluiceway.embedded.folder import StoreFolder
 
 PR_SET_PDEATHSIG = 1
@@ -129,6 +131,8 @@ def run(folder: StoreFolder, mode: str, ports: list[int]) -> int:
     # After loading, before the first query makes threads: what a thread gives up holds for those that it starts.
     confine(writable=writable_paths(folder), readable=readable_paths(folder), ports=ports)
     os.chdir(folder.prepare if mode == "prepare" else folder.server)
+    if mode != "prepare":
+        threading.Thread(target=_drop_what_only_a_start_runs, name="file-pages", daemon=True).start()
     try:
         # The output format of the entry becomes the default format of the HTTP server.
         engine.query(STATEMENTS[mode], "TabSeparated", path=str(folder.data))
@@ -139,6 +143,11 @@ def run(folder: StoreFolder, mode: str, ports: list[int]) -> int:
     if mode == "prepare":
         return 0 if folder.prepared.exists() else 1
     return 0 if at_end_of_file(0) else 1
+
+
+def _drop_what_only_a_start_runs() -> None:
+    time.sleep(STARTED_S)
+    drop("_chdb.")
 
 
 def at_end_of_file(descriptor: int) -> bool:
