@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from clickhouse_connect.driver.client import Client
 
 from processors.store_client import store_errors
-from schemas.ddl import DEDUPLICATION_WINDOW, VERSION, Definition, column_sql, definitions
+from schemas.ddl import DEDUPLICATION_WINDOW, VERSION, Definition, definitions
 from schemas.errors import ConfigurationError
 from schemas.settings import RetentionSettings
 
@@ -96,18 +96,14 @@ def _changes(definition: Definition, database: str, create: str, comment: str, f
             Step(f"ALTER TABLE {name} MODIFY COMMENT '{definition.checksum}'", "says which definition it has"),
         ]
     steps = []
-    for column in definition.table.columns if definition.table else ():
-        have = found.get(column.name)
-        if have is None:
-            steps.append(
-                Step(
-                    f"ALTER TABLE {name} ADD COLUMN IF NOT EXISTS {column_sql(column.name, column.type, column.codec)}",
-                    f"{column.name} is missing",
-                )
-            )
-        elif have != column.type:
+    for column, sql in definition.columns.items():
+        if column not in found:
+            steps.append(Step(f"ALTER TABLE {name} ADD COLUMN IF NOT EXISTS {sql}", f"{column} is missing"))
+    for base in definition.table.columns if definition.table else ():
+        if found.get(base.name, base.type) != base.type:
             raise ConfigurationError(
-                f"schema: {name}.{column.name} must be {column.type} (types are never changed in place); found {have}"
+                f"schema: {name}.{base.name} must be {base.type} (types are never changed in place); found "
+                f"{found[base.name]}"
             )
     window = re.search(r"\bnon_replicated_deduplication_window = (\d+)", create)
     # One that an operator made larger is left.

@@ -6,14 +6,16 @@ The choices of sort key, codecs, indexes and part formats are measured: docs/dec
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from importlib import resources
 
 from schemas.columns import TABLES, Table
 from schemas.settings import RetentionSettings
 from schemas.signals import Signal
 
-VERSION = 1
+VERSION = 2
 # Tokens remembered by each table, whoever inserted: docs/decisions/0008-deduplication-window.md has the arithmetic.
 DEDUPLICATION_WINDOW = 10_000
 
@@ -55,11 +57,17 @@ _KUBERNETES = (
     "k8s.pod.uid",
     "deployment.environment.name",
 )
+# A line of a table's file: its column and all that is said of it.
+_COLUMN = re.compile(r"^    ([A-Z]\w*) (.+?),?$", re.MULTILINE)
 _FILES = (
     "otel_traces_trace_id_ts",
     "otel_traces_trace_id_ts_mv",
     "spans_1m",
     "spans_1m_mv",
+    "spans_1h",
+    "spans_1h_mv",
+    "service_red_1m",
+    "service_red_1h",
     "logs_1m",
     "logs_1m_mv",
     "otel_metrics_exp_histogram",
@@ -78,6 +86,7 @@ class Definition:
         ttl: the TTL expression, '' for none.
         query: a view's SELECT, '' for tables.
         table: the base table that it renders, if any.
+        columns: of a table, by name, as in a CREATE or ADD COLUMN.
     """
 
     name: str
@@ -85,6 +94,7 @@ class Definition:
     ttl: str = ""
     query: str = ""
     table: Table | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def keeps_tokens(self) -> bool:
@@ -113,7 +123,8 @@ def column_sql(name: str, type_name: str, codec: str) -> str:
 
 
 def _base_table(table: Table, database: str, retention: RetentionSettings) -> Definition:
-    lines = [column_sql(column.name, column.type, column.codec) for column in table.columns]
+    columns = {column.name: column_sql(column.name, column.type, column.codec) for column in table.columns}
+    lines = list(columns.values())
     if table.signal is Signal.LOGS:
         lines += [
             f"`__otel_materialized_{key}` LowCardinality(String) ALIAS ResourceAttributes['{key}']"
@@ -127,7 +138,7 @@ def _base_table(table: Table, database: str, retention: RetentionSettings) -> De
         f"PARTITION BY toDate({table.time})\nORDER BY {_SORT[table.signal]}\nTTL {ttl}\n"
         f"SETTINGS {_COMMON}, {_PARTS}"
     )
-    return Definition(table.name, create, ttl, "", table)
+    return Definition(table.name, create, ttl, "", table, columns)
 
 
 def _from_file(name: str, database: str, retention: RetentionSettings) -> Definition:
@@ -138,11 +149,15 @@ def _from_file(name: str, database: str, retention: RetentionSettings) -> Defini
         settings=f"{_COMMON}, {_PARTS}" if partitioned else _COMMON,
         traces_ttl_days=retention.traces_days + GRACE_DAYS,
         rollups_ttl_days=retention.rollups_days + GRACE_DAYS,
+        hourly_rollups_ttl_days=retention.hourly_rollups_days + GRACE_DAYS,
     )
     _, _, rest = create.partition("\nTTL ")
     ttl = rest.partition("\n")[0]
     query = create.partition(" AS\n")[2] if " VIEW " in create.partition("\n")[0] else ""
-    return Definition(name, create, ttl, query)
+    columns = {} if query else dict(_COLUMN.findall(create.partition("\nENGINE")[0]))
+    return Definition(
+        name, create, ttl, query, None, {column: f"`{column}` {rest}" for column, rest in columns.items()}
+    )
 
 
 def definitions(database: str, retention: RetentionSettings) -> tuple[Definition, ...]:

@@ -21,8 +21,27 @@ from schemas.signals import NAMES, Signal, signal_of
 
 # Base table to its signal and to the column that holds the event time.
 BASE_TABLES: Mapping[str, tuple[Signal, str]] = {table.name: (table.signal, table.time) for table in TABLES}
-# Rollup table to the base table that it counts and the column that counts it.
-ROLLUPS: Mapping[str, tuple[str, str]] = {"spans_1m": ("otel_traces", "Calls"), "logs_1m": ("otel_logs", "Records")}
+
+
+@dataclass(frozen=True, slots=True)
+class Rollup:
+    """A rollup table: the base table that it counts, the column that counts it, the schema version that brought it."""
+
+    base: str
+    counted: str
+    since_version: int = 1
+    hourly: bool = False
+
+    def kept_days(self, retention: RetentionSettings) -> int:
+        """Days that its rows are kept at least."""
+        return retention.hourly_rollups_days if self.hourly else retention.rollups_days
+
+
+ROLLUPS: Mapping[str, Rollup] = {
+    "spans_1m": Rollup("otel_traces", "Calls"),
+    "spans_1h": Rollup("otel_traces", "Calls", since_version=2, hourly=True),
+    "logs_1m": Rollup("otel_logs", "Records"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +88,7 @@ class StoreReading:
         rollups: what a rollup counted by (rollup, tenant, event day in UTC).
         today: the store's own date in UTC.
         offsets: what the batches of this log in the ledger cover, by (topic, partition).
+        whole_since: the first event day that a rollup counts whole, of those that a later schema version brought.
     """
 
     ledger: Sequence[LedgerSum]
@@ -77,6 +97,7 @@ class StoreReading:
     rollups: Mapping[tuple[str, str, dt.date], int]
     today: dt.date
     offsets: Mapping[tuple[str, int], Offsets] = field(default_factory=dict)
+    whole_since: Mapping[str, dt.date] = field(default_factory=dict)
 
 
 class Verdict(enum.StrEnum):
@@ -275,19 +296,21 @@ def _rollup_lines(
     for row in store.ledger:
         if row.committed and row.table:
             committed[row.table, row.tenant, row.day] += row.stored
-    for rollup, (table, _) in ROLLUPS.items():
+    for name, rollup in ROLLUPS.items():
+        table = rollup.base
         signal = BASE_TABLES[table][0]
-        first = _first_kept_day(store.today, min(retention_days(signal, retention), retention.rollups_days))
+        first = _first_kept_day(store.today, min(retention_days(signal, retention), rollup.kept_days(retention)))
+        first = max(first, store.whole_since.get(name, first))
         still = NAMES[signal].topic in settled
         base = {key[1:]: n for key, n in (store.rows if still else committed).items() if key[0] == table}
-        counted = {key[1:]: n for key, n in store.rollups.items() if key[0] == rollup}
+        counted = {key[1:]: n for key, n in store.rollups.items() if key[0] == name}
         tenants: dict[str, dict[dt.date, tuple[int, int]]] = defaultdict(dict)
         for tenant, day in {**base, **counted}:
             if day >= first:
                 tenants[tenant][day] = base.get((tenant, day), 0), counted.get((tenant, day), 0)
         for tenant, days in tenants.items():
             slack = 0 if still else under_way.get((NAMES[signal].topic, tenant), 0)
-            yield from _by_day("rollups", tenant, signal, f"{rollup} of {table}", days=days, slack=slack)
+            yield from _by_day("rollups", tenant, signal, f"{name} of {table}", days=days, slack=slack)
 
 
 def _by_day(

@@ -29,6 +29,9 @@ GROUP BY Topic, Partition"""
 _FIRST_BATCH = """
 SELECT Topic, Partition, min(FirstOffset) FROM ledger WHERE LogId = {log_id} AND FirstOffset >= {start}
 GROUP BY Topic, Partition"""
+_BROUGHT = """
+SELECT countIf(Version < {version:UInt32}), toDate(minIf(AppliedAt, Version >= {version:UInt32}), 'UTC')
+FROM schema_versions"""
 _LOG_ID = "transform(Topic, {topics:Array(String)}, {log_ids:Array(String)}, '')"
 
 _COUNTS = ("received", "stored", "rejected", "sampled_out", "dead_lettered")
@@ -71,12 +74,23 @@ def read_store(client: Client, before: LogSnapshot) -> StoreReading:
         sql = f"SELECT TenantId, toDate({time_column}, 'UTC'), count() FROM {table} GROUP BY 1, 2"
         rows |= {(table, tenant, day): count for tenant, day, count in _rows(client, sql)}
     rollups: dict[tuple[str, str, dt.date], int] = {}
-    for rollup, (_, counted) in ROLLUPS.items():
-        sql = f"SELECT TenantId, toDate(Time, 'UTC'), sum({counted}) FROM {rollup} GROUP BY 1, 2"
-        rollups |= {(rollup, tenant, day): count for tenant, day, count in _rows(client, sql)}
+    for name, rollup in ROLLUPS.items():
+        sql = f"SELECT TenantId, toDate(Time, 'UTC'), sum({rollup.counted}) FROM {name} GROUP BY 1, 2"
+        rollups |= {(name, tenant, day): count for tenant, day, count in _rows(client, sql)}
     # Read last: a day that began to expire meanwhile is then left out of the comparison.
     today = _rows(client, "SELECT toDate(now(), 'UTC')")[0][0]
-    return StoreReading(ledger, newest, rows, rollups, today, _read_offsets(client, before))
+    return StoreReading(ledger, newest, rows, rollups, today, _read_offsets(client, before), _whole_since(client))
+
+
+def _whole_since(client: Client) -> dict[str, dt.date]:
+    """A rollup that came to a store with rows counts what was stored since: whole days from the next one on."""
+    found: dict[str, dt.date] = {}
+    for name, rollup in ROLLUPS.items():
+        version = {"version": rollup.since_version}
+        [(before, day)] = _rows(client, _BROUGHT, version)
+        if before:
+            found[name] = day + dt.timedelta(days=1)
+    return found
 
 
 def _whole_batches(log: LogInspector, client: Client) -> dict[tuple[str, int], int]:

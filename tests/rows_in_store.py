@@ -18,7 +18,9 @@ from schemas.settings import RetentionSettings
 from sluiceway.embedded.store import EmbeddedStore
 
 # Test data is from a fixed year, which shall not expire.
-KEPT = RetentionSettings(traces_days=3650, logs_days=3650, metrics_days=3650, rollups_days=3650)
+KEPT = RetentionSettings(
+    traces_days=3650, logs_days=3650, metrics_days=3650, rollups_days=3650, hourly_rollups_days=3650
+)
 
 
 class Database:

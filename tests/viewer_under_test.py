@@ -24,7 +24,7 @@ from schemas.settings import RetentionSettings
 from sluiceway.embedded.configuration import WRITER
 from sluiceway.embedded.store import EmbeddedStore
 
-TABLES = ("otel_traces", "otel_traces_trace_id_ts", "otel_logs", "spans_1m", "logs_1m", "ledger")
+TABLES = ("otel_traces", "otel_traces_trace_id_ts", "otel_logs", "spans_1m", "spans_1h", "logs_1m", "ledger")
 
 
 class GivenHealth:
@@ -53,7 +53,8 @@ def writer(store: EmbeddedStore) -> Client:
 
 def create_tables(client: Client) -> None:
     """All our tables and views, where they are not there yet."""
-    for definition in definitions("otel", RetentionSettings(traces_days=3650, logs_days=3650, rollups_days=3650)):
+    kept = RetentionSettings(traces_days=3650, logs_days=3650, rollups_days=3650, hourly_rollups_days=3650)
+    for definition in definitions("otel", kept):
         client.command(definition.create)
 
 
@@ -100,10 +101,10 @@ def log_record(
     }
 
 
-def insert(client: Client, table: str, rows: Iterable[Mapping[str, Any]]) -> None:
+def insert(client: Client, table: str, rows: Iterable[Mapping[str, Any]], database: str = "otel") -> None:
     """Insert rows; columns that a row lacks take their defaults."""
     body = "\n".join(json.dumps(row) for row in rows)
-    client.raw_insert(f"otel.{table}", insert_block=body.encode(), fmt="JSONEachRow")
+    client.raw_insert(f"{database}.{table}", insert_block=body.encode(), fmt="JSONEachRow")
 
 
 @contextmanager

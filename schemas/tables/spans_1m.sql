@@ -11,7 +11,8 @@ CREATE TABLE IF NOT EXISTS {database}.spans_1m
     Calls SimpleAggregateFunction(sum, UInt64),
     Errors SimpleAggregateFunction(sum, UInt64),
     DurationSum SimpleAggregateFunction(sum, UInt64),
-    DurationBuckets SimpleAggregateFunction(sumMap, Map(UInt16, UInt64))
+    DurationBuckets SimpleAggregateFunction(sumMap, Map(UInt16, UInt64)),
+    SlowestTrace AggregateFunction(argMax, String, UInt64)
 )
 ENGINE = AggregatingMergeTree
 PARTITION BY toDate(Time)

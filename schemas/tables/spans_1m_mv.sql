@@ -11,6 +11,7 @@ SELECT
     count() AS Calls,
     countIf(StatusCode = 'Error') AS Errors,
     sum(Duration) AS DurationSum,
-    sumMap(map(toUInt16(floor(log2(greatest(Duration, 1)) * 8)), toUInt64(1))) AS DurationBuckets
+    sumMap(map(toUInt16(floor(log2(greatest(Duration, 1)) * 8)), toUInt64(1))) AS DurationBuckets,
+    argMaxState(TraceId, if(TraceId = '', 0, Duration)) AS SlowestTrace
 FROM {database}.otel_traces
 GROUP BY Time, TenantId, ServiceName, SpanName, SpanKind, StatusCode, ServiceVersion, Environment

@@ -217,29 +217,21 @@ def assert_stored_once(line: Line, records: Sequence[Record] | None = None) -> N
     assert_ledger(line, records)
 
 
+def start_of(time_ns: int, step_s: int) -> str:
+    return datetime.fromtimestamp(time_ns // 10**9 // step_s * step_s, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
 def minute(time_ns: int) -> str:
-    return datetime.fromtimestamp(time_ns // 60_000_000_000 * 60, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    return start_of(time_ns, 60)
 
 
 def assert_spans_rolled_up(tables: Database, rows: Sequence[Mapping[str, Any]]) -> None:
-    names = ("TenantId", "ServiceName", "SpanName", "SpanKind", "StatusCode", "ServiceVersion", "Environment")
-    cells: dict[tuple[Any, ...], list[Any]] = {}
+    for rollup, step_s in (("spans_1m", 60), ("spans_1h", 3600)):
+        assert_tier_rolled_up(tables, rollup, step_s, rows)
     traces: dict[str, list[int]] = {}
     for row in rows:
-        key = (minute(row["Timestamp"]), *(row[name] for name in names))
-        cell = cells.setdefault(key, [0, 0, 0, Counter()])
-        cell[0] += 1
-        cell[1] += row["StatusCode"] == "Error"
-        cell[2] += row["Duration"]
-        cell[3][str(decode_oracle.duration_bucket(row["Duration"]))] += 1
         if row["TraceId"]:
             traces.setdefault(row["TraceId"], []).append(row["Timestamp"] // 10**9)
-    found = tables.ask(
-        f"SELECT toString(Time) AS Minute, {', '.join(names)}, sum(Calls) AS Calls, sum(Errors) AS Errors,"
-        " sum(DurationSum) AS Duration, sumMap(DurationBuckets) AS Buckets FROM {db}.spans_1m GROUP BY ALL"
-    )
-    values = [tuple(row.values()) for row in found]
-    assert {row[:8]: [*row[8:11], dict(row[11])] for row in values} == cells
     found = tables.ask(
         "SELECT TraceId, toUnixTimestamp(min(Start)) AS a, toUnixTimestamp(max(End)) AS b"
         " FROM {db}.otel_traces_trace_id_ts GROUP BY TraceId"
@@ -247,6 +239,32 @@ def assert_spans_rolled_up(tables: Database, rows: Sequence[Mapping[str, Any]]) 
     assert {row["TraceId"]: (row["a"], row["b"]) for row in found} == {
         trace: (min(seconds), max(seconds)) for trace, seconds in traces.items()
     }
+
+
+def assert_tier_rolled_up(tables: Database, rollup: str, step_s: int, rows: Sequence[Mapping[str, Any]]) -> None:
+    names = ("TenantId", "ServiceName", "SpanName", "SpanKind", "StatusCode", "ServiceVersion", "Environment")
+    cells: dict[tuple[Any, ...], list[Any]] = {}
+    slowest: dict[tuple[Any, ...], dict[str, int]] = {}
+    for row in rows:
+        key = (start_of(row["Timestamp"], step_s), *(row[name] for name in names))
+        cell = cells.setdefault(key, [0, 0, 0, Counter()])
+        cell[0] += 1
+        cell[1] += row["StatusCode"] == "Error"
+        cell[2] += row["Duration"]
+        cell[3][str(decode_oracle.duration_bucket(row["Duration"]))] += 1
+        longest = slowest.setdefault(key, {})
+        rank = row["Duration"] if row["TraceId"] else 0
+        longest[row["TraceId"]] = max(rank, longest.get(row["TraceId"], 0))
+    found = tables.ask(
+        f"SELECT toString(Time) AS Start, {', '.join(names)}, sum(Calls) AS Calls, sum(Errors) AS Errors,"
+        " sum(DurationSum) AS Duration, sumMap(DurationBuckets) AS Buckets, argMaxMerge(SlowestTrace) AS Trace"
+        f" FROM {{db}}.{rollup} GROUP BY ALL"
+    )
+    values = [tuple(row.values()) for row in found]
+    assert {row[:8]: [*row[8:11], dict(row[11])] for row in values} == cells
+    for row in values:
+        longest = slowest[row[:8]]
+        assert longest[row[12]] == max(longest.values())
 
 
 def assert_logs_rolled_up(tables: Database, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -86,8 +86,8 @@ def test_on_an_empty_store_the_plan_makes_everything_and_then_nothing(client: Cl
     assert schema.apply(client, name, DEFAULT) == planned
     assert schema.plan(client, name, DEFAULT) == []
     assert schema.apply(client, name, DEFAULT) == []
-    made = {table for table, _ in columns(client, name)}
-    assert made == set(expected)
+    made = client.query(f"SELECT name FROM system.tables WHERE database = '{name}'").result_columns[0]
+    assert set(made) == set(expected)
     assert versions(client, name) == [(VERSION, len(planned))]
 
 
@@ -133,6 +133,33 @@ def test_a_column_that_is_missing_is_added_and_rows_stay(client: Client, name: s
     )
     assert schema.plan(client, name, DEFAULT) == []
     assert client.query(f"SELECT Body, LogFlags FROM {name}.otel_logs").result_rows == [("kept", 0)]
+
+
+def test_a_store_of_the_first_version_gains_hours_and_exemplars_and_keeps_its_minutes(
+    client: Client, name: str
+) -> None:
+    schema.apply(client, name, DEFAULT)
+    for gone in ("VIEW service_red_1h", "VIEW service_red_1m", "TABLE spans_1h_mv", "TABLE spans_1h"):
+        kind, _, table = gone.partition(" ")
+        client.command(f"DROP {kind} {name}.{table} SYNC")
+    [view] = [each for each in definitions(name, DEFAULT) if each.name == "spans_1m_mv"]
+    older = "\n".join(line for line in view.query.splitlines() if "SlowestTrace" not in line)
+    client.command(
+        f"ALTER TABLE {name}.spans_1m_mv MODIFY QUERY {older.replace('AS DurationBuckets,', 'AS DurationBuckets')}"
+    )
+    client.command(f"ALTER TABLE {name}.spans_1m_mv MODIFY COMMENT 'older'")
+    client.command(f"ALTER TABLE {name}.spans_1m DROP COLUMN SlowestTrace")
+    span = f"INSERT INTO {name}.otel_traces (Timestamp, TraceId, SpanKind) VALUES (now64(9), 't', 'Server')"
+    client.command(span)
+
+    steps = schema.apply(client, name, DEFAULT)
+
+    assert steps[0].reason == "SlowestTrace is missing"
+    assert schema.plan(client, name, DEFAULT) == []
+    client.command(span)
+    for tier, calls in (("1m", 2), ("1h", 1)):
+        sql = f"SELECT sum(Calls), argMaxMerge(SlowestTrace) FROM {name}.spans_{tier}"
+        assert client.query(sql).result_rows == [(calls, "t")]
 
 
 def test_columns_that_are_not_ours_are_left_alone(client: Client, name: str) -> None:

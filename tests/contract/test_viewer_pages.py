@@ -206,6 +206,21 @@ def test_traces_are_listed_latest_failed_or_slowest(store: EmbeddedStore, client
     assert lists == [ids, [ids[2]], [ids[1], *sorted((ids[0], ids[2]), key=lists[2].index)]]
 
 
+def test_an_operation_leads_to_its_slowest_and_its_failed_trace(store: EmbeddedStore, client: Client) -> None:
+    now_s = time.time()
+    insert(client, "otel_traces", [
+        span(now_s - 60, "cart", name="GET /", trace_id="fast"),
+        span(now_s - 60, "cart", name="GET /", trace_id="slow", duration_ns=10**9),
+        span(now_s - 60, "cart", name="GET /", trace_id="broken", failed=True),
+        span(now_s - 60, "cart", name="PUT /", trace_id="only"),
+    ])  # fmt: skip
+    with serving(store.url) as viewer:
+        _, page, _ = get(viewer.url + "/service/cart")
+    rows = {row.partition('"')[0]: row for row in page.partition('id="operations"')[2].split('data-operation="')[1:]}
+    links = {name: re.findall(r'href="/trace/(\w+)"', row.partition("</tr>")[0]) for name, row in rows.items()}
+    assert links == {"GET /": ["slow", "broken"], "PUT /": ["only"]}
+
+
 def test_the_latest_traces_of_a_long_range_are_found_near_its_end_and_far_from_it(
     store: EmbeddedStore, client: Client
 ) -> None:

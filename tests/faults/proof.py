@@ -29,16 +29,23 @@ _TABLES: Mapping[Signal, tuple[tuple[str, str], ...]] = {
 
 _SPAN_KEYS = "TenantId, ServiceName, SpanName, SpanKind, StatusCode, ServiceVersion, Environment"
 _LOG_KEYS = "TenantId, ServiceName, SeverityText, SeverityNumber"
-# Rollup to what it holds and to the same from its base table: one row a group on each side.
-_ROLLUPS: Mapping[str, tuple[str, str]] = {
-    "spans_1m": (
-        f"""SELECT Time AS Minute, {_SPAN_KEYS}, sum(Calls), sum(Errors), sum(DurationSum),
-            toString(sumMap(DurationBuckets)) FROM spans_1m GROUP BY Minute, {_SPAN_KEYS}""",
-        f"""SELECT toStartOfMinute(toDateTime(Timestamp)) AS Minute, {_SPAN_KEYS}, count(),
+
+
+def _spans(rollup: str, start_of: str) -> tuple[str, str]:
+    return (
+        f"""SELECT Time AS Start, {_SPAN_KEYS}, sum(Calls), sum(Errors), sum(DurationSum),
+            toString(sumMap(DurationBuckets)) FROM {rollup} GROUP BY Start, {_SPAN_KEYS}""",
+        f"""SELECT {start_of}(toDateTime(Timestamp), 'UTC') AS Start, {_SPAN_KEYS}, count(),
             countIf(StatusCode = 'Error'), sum(Duration),
             toString(sumMap(map(toUInt16(floor(log2(greatest(Duration, 1)) * 8)), toUInt64(1))))
-            FROM otel_traces GROUP BY Minute, {_SPAN_KEYS}""",
-    ),
+            FROM otel_traces GROUP BY Start, {_SPAN_KEYS}""",
+    )
+
+
+# Rollup to what it holds and to the same from its base table: one row a group on each side.
+_ROLLUPS: Mapping[str, tuple[str, str]] = {
+    "spans_1m": _spans("spans_1m", "toStartOfMinute"),
+    "spans_1h": _spans("spans_1h", "toStartOfHour"),
     "logs_1m": (
         f"SELECT Time AS Minute, {_LOG_KEYS}, sum(Records) FROM logs_1m GROUP BY Minute, {_LOG_KEYS}",
         f"""SELECT toStartOfMinute(toDateTime(Timestamp)) AS Minute, {_LOG_KEYS}, count()

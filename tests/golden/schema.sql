@@ -326,7 +326,8 @@ CREATE TABLE IF NOT EXISTS otel.spans_1m
     Calls SimpleAggregateFunction(sum, UInt64),
     Errors SimpleAggregateFunction(sum, UInt64),
     DurationSum SimpleAggregateFunction(sum, UInt64),
-    DurationBuckets SimpleAggregateFunction(sumMap, Map(UInt16, UInt64))
+    DurationBuckets SimpleAggregateFunction(sumMap, Map(UInt16, UInt64)),
+    SlowestTrace AggregateFunction(argMax, String, UInt64)
 )
 ENGINE = AggregatingMergeTree
 PARTITION BY toDate(Time)
@@ -347,9 +348,102 @@ SELECT
     count() AS Calls,
     countIf(StatusCode = 'Error') AS Errors,
     sum(Duration) AS DurationSum,
-    sumMap(map(toUInt16(floor(log2(greatest(Duration, 1)) * 8)), toUInt64(1))) AS DurationBuckets
+    sumMap(map(toUInt16(floor(log2(greatest(Duration, 1)) * 8)), toUInt64(1))) AS DurationBuckets,
+    argMaxState(TraceId, if(TraceId = '', 0, Duration)) AS SlowestTrace
 FROM otel.otel_traces
 GROUP BY Time, TenantId, ServiceName, SpanName, SpanKind, StatusCode, ServiceVersion, Environment;
+
+CREATE TABLE IF NOT EXISTS otel.spans_1h
+(
+    Time DateTime,
+    TenantId LowCardinality(String),
+    ServiceName LowCardinality(String),
+    SpanName LowCardinality(String),
+    SpanKind LowCardinality(String),
+    StatusCode LowCardinality(String),
+    ServiceVersion LowCardinality(String),
+    Environment LowCardinality(String),
+    Calls SimpleAggregateFunction(sum, UInt64),
+    Errors SimpleAggregateFunction(sum, UInt64),
+    DurationSum SimpleAggregateFunction(sum, UInt64),
+    DurationBuckets SimpleAggregateFunction(sumMap, Map(UInt16, UInt64)),
+    SlowestTrace AggregateFunction(argMax, String, UInt64)
+)
+ENGINE = AggregatingMergeTree
+PARTITION BY toDate(Time)
+ORDER BY (ServiceName, Time, TenantId, SpanName, SpanKind, StatusCode, ServiceVersion, Environment)
+TTL Time + toIntervalDay(401)
+SETTINGS non_replicated_deduplication_window = 10000, fsync_after_insert = 1, fsync_part_directory = 1, ttl_only_drop_parts = 1, min_bytes_for_wide_part = 1048576, min_rows_for_wide_part = 0, min_level_for_wide_part = 1, merge_selector_base = 15, auto_statistics_types = '';
+
+CREATE MATERIALIZED VIEW IF NOT EXISTS otel.spans_1h_mv TO otel.spans_1h AS
+SELECT
+    toStartOfHour(cell.Time, 'UTC') AS Time,
+    TenantId,
+    ServiceName,
+    SpanName,
+    SpanKind,
+    StatusCode,
+    ServiceVersion,
+    Environment,
+    sum(cell.Calls) AS Calls,
+    sum(cell.Errors) AS Errors,
+    sum(cell.DurationSum) AS DurationSum,
+    sumMap(cell.DurationBuckets) AS DurationBuckets,
+    argMaxMergeState(cell.SlowestTrace) AS SlowestTrace
+FROM otel.spans_1m AS cell
+GROUP BY Time, TenantId, ServiceName, SpanName, SpanKind, StatusCode, ServiceVersion, Environment;
+
+CREATE VIEW IF NOT EXISTS otel.service_red_1m AS
+WITH (buckets, q) -> if(empty(buckets), NULL, exp2((mapKeys(buckets)[arrayFirstIndex(
+    seen -> seen >= ceil(q * arraySum(mapValues(buckets))), arrayCumSum(mapValues(buckets)))] + 0.5) / 8)) AS quantile_ns
+SELECT
+    cell.Time AS Time,
+    cell.TenantId AS TenantId,
+    cell.ServiceName AS ServiceName,
+    cell.ServiceVersion AS ServiceVersion,
+    cell.Environment AS Environment,
+    sum(cell.Calls) AS Calls,
+    sum(cell.Errors) AS Errors,
+    sum(cell.DurationSum) AS DurationSum,
+    sumMap(cell.DurationBuckets) AS DurationBuckets,
+    quantile_ns(sumMap(cell.DurationBuckets), 0.5) AS P50,
+    quantile_ns(sumMap(cell.DurationBuckets), 0.95) AS P95,
+    quantile_ns(sumMap(cell.DurationBuckets), 0.99) AS P99,
+    argMaxMerge(cell.SlowestTrace) AS SlowTraceId,
+    argMaxMergeIf(cell.SlowestTrace, cell.StatusCode = 'Error') AS FailedTraceId
+FROM otel.spans_1m AS cell
+WHERE cell.Time >= {from:DateTime} AND cell.Time < {to:DateTime}
+    AND (cell.SpanKind IN ('Server', 'Consumer') OR (cell.TenantId, cell.ServiceName) NOT IN (
+        SELECT entry.TenantId, entry.ServiceName FROM otel.spans_1m AS entry
+        WHERE entry.Time >= {from:DateTime} AND entry.Time < {to:DateTime}
+            AND entry.SpanKind IN ('Server', 'Consumer')))
+GROUP BY Time, TenantId, ServiceName, ServiceVersion, Environment;
+
+CREATE VIEW IF NOT EXISTS otel.service_red_1h AS
+WITH (buckets, q) -> if(empty(buckets), NULL, exp2((mapKeys(buckets)[arrayFirstIndex(
+    seen -> seen >= ceil(q * arraySum(mapValues(buckets))), arrayCumSum(mapValues(buckets)))] + 0.5) / 8)) AS quantile_ns
+SELECT
+    cell.Time AS Time,
+    cell.TenantId AS TenantId,
+    cell.ServiceName AS ServiceName,
+    cell.ServiceVersion AS ServiceVersion,
+    cell.Environment AS Environment,
+    sum(cell.Calls) AS Calls,
+    sum(cell.Errors) AS Errors,
+    sum(cell.DurationSum) AS DurationSum,
+    sumMap(cell.DurationBuckets) AS DurationBuckets,
+    quantile_ns(sumMap(cell.DurationBuckets), 0.5) AS P50,
+    quantile_ns(sumMap(cell.DurationBuckets), 0.95) AS P95,
+    quantile_ns(sumMap(cell.DurationBuckets), 0.99) AS P99,
+    argMaxMerge(cell.SlowestTrace) AS SlowTraceId,
+    argMaxMergeIf(cell.SlowestTrace, cell.StatusCode = 'Error') AS FailedTraceId
+FROM otel.spans_1h AS cell
+WHERE cell.Time >= {from:DateTime} AND cell.Time < {to:DateTime}
+    AND (cell.SpanKind IN ('Server', 'Consumer') OR (cell.TenantId, cell.ServiceName) NOT IN (
+        SELECT entry.TenantId, entry.ServiceName FROM otel.spans_1h AS entry
+        WHERE entry.Time >= {from:DateTime} AND entry.Time < {to:DateTime}
+            AND entry.SpanKind IN ('Server', 'Consumer')))
+GROUP BY Time, TenantId, ServiceName, ServiceVersion, Environment;
 
 CREATE TABLE IF NOT EXISTS otel.logs_1m
 (

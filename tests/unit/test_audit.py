@@ -99,10 +99,10 @@ class World:
             {key: n for key, n in rows.items() if key[2] != EXPIRED or BASE_TABLES[key[0]][0] is Signal.METRICS}
         )
         rollups = {
-            (rollup, tenant, day): n
-            for rollup, (base, _) in ROLLUPS.items()
+            (name, tenant, day): n
+            for name, rollup in ROLLUPS.items()
             for (table, tenant, day), n in rows.items()
-            if table == base
+            if table == rollup.base
         }
         newest: dict[tuple[str, int], int] = {}
         done: Counter[str] = Counter()
@@ -236,6 +236,18 @@ def test_a_loss_and_a_double_on_different_days_do_not_cancel_out(world: World) -
     report = audit(world.snapshot(), replace(store, ledger=ledger, rows=rows), world.snapshot(), RETENTION)
 
     assert sorted(line.difference for line in report.lines if line.hop == "store" and line.difference) == [-1, 1]
+
+
+def test_days_before_a_rollup_came_are_not_compared_with_it() -> None:
+    batch = Batch(Signal.TRACES, Counter({("otel_traces", "", KEPT[0]): 3, ("otel_traces", "", TODAY): 2}), Counter())
+    world = World(committed=[batch], flying=Counter())
+    store = world.store()
+    rollups = {key: n for key, n in store.rollups.items() if key != ("spans_1h", "", KEPT[0])}
+    missing = replace(store, rollups=rollups)
+
+    assert audit(world.snapshot(), missing, world.snapshot(), RETENTION).verdict is Verdict.IMBALANCED
+    came = replace(missing, whole_since={"spans_1h": KEPT[0] + dt.timedelta(days=1)})
+    assert audit(world.snapshot(), came, world.snapshot(), RETENTION).verdict is Verdict.BALANCED
 
 
 def test_rows_of_a_day_that_may_have_expired_are_not_compared() -> None:

@@ -32,7 +32,9 @@ def test_every_table_that_rows_are_inserted_into_drops_repeated_blocks() -> None
 
 
 def test_retention_is_of_each_signal_with_a_day_of_grace() -> None:
-    rendered = definitions("otel", RetentionSettings(traces_days=2, logs_days=3, metrics_days=5, rollups_days=7))
+    rendered = definitions(
+        "otel", RetentionSettings(traces_days=2, logs_days=3, metrics_days=5, rollups_days=7, hourly_rollups_days=9)
+    )
     days = {
         definition.name: int(found[1])
         for definition in rendered
@@ -44,6 +46,7 @@ def test_retention_is_of_each_signal_with_a_day_of_grace() -> None:
         "otel_traces_trace_id_ts": 3,
         "otel_logs": 4,
         "spans_1m": 8,
+        "spans_1h": 10,
         "logs_1m": 8,
     }
 

@@ -1,0 +1,25 @@
+CREATE VIEW IF NOT EXISTS {database}.service_red_1h AS
+WITH (buckets, q) -> if(empty(buckets), NULL, exp2((mapKeys(buckets)[arrayFirstIndex(
+    seen -> seen >= ceil(q * arraySum(mapValues(buckets))), arrayCumSum(mapValues(buckets)))] + 0.5) / 8)) AS quantile_ns
+SELECT
+    cell.Time AS Time,
+    cell.TenantId AS TenantId,
+    cell.ServiceName AS ServiceName,
+    cell.ServiceVersion AS ServiceVersion,
+    cell.Environment AS Environment,
+    sum(cell.Calls) AS Calls,
+    sum(cell.Errors) AS Errors,
+    sum(cell.DurationSum) AS DurationSum,
+    sumMap(cell.DurationBuckets) AS DurationBuckets,
+    quantile_ns(sumMap(cell.DurationBuckets), 0.5) AS P50,
+    quantile_ns(sumMap(cell.DurationBuckets), 0.95) AS P95,
+    quantile_ns(sumMap(cell.DurationBuckets), 0.99) AS P99,
+    argMaxMerge(cell.SlowestTrace) AS SlowTraceId,
+    argMaxMergeIf(cell.SlowestTrace, cell.StatusCode = 'Error') AS FailedTraceId
+FROM {database}.spans_1h AS cell
+WHERE cell.Time >= {{from:DateTime}} AND cell.Time < {{to:DateTime}}
+    AND (cell.SpanKind IN ('Server', 'Consumer') OR (cell.TenantId, cell.ServiceName) NOT IN (
+        SELECT entry.TenantId, entry.ServiceName FROM {database}.spans_1h AS entry
+        WHERE entry.Time >= {{from:DateTime}} AND entry.Time < {{to:DateTime}}
+            AND entry.SpanKind IN ('Server', 'Consumer')))
+GROUP BY Time, TenantId, ServiceName, ServiceVersion, Environment

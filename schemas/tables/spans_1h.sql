@@ -1,0 +1,21 @@
+CREATE TABLE IF NOT EXISTS {database}.spans_1h
+(
+    Time DateTime,
+    TenantId LowCardinality(String),
+    ServiceName LowCardinality(String),
+    SpanName LowCardinality(String),
+    SpanKind LowCardinality(String),
+    StatusCode LowCardinality(String),
+    ServiceVersion LowCardinality(String),
+    Environment LowCardinality(String),
+    Calls SimpleAggregateFunction(sum, UInt64),
+    Errors SimpleAggregateFunction(sum, UInt64),
+    DurationSum SimpleAggregateFunction(sum, UInt64),
+    DurationBuckets SimpleAggregateFunction(sumMap, Map(UInt16, UInt64)),
+    SlowestTrace AggregateFunction(argMax, String, UInt64)
+)
+ENGINE = AggregatingMergeTree
+PARTITION BY toDate(Time)
+ORDER BY (ServiceName, Time, TenantId, SpanName, SpanKind, StatusCode, ServiceVersion, Environment)
+TTL Time + toIntervalDay({hourly_rollups_ttl_days})
+SETTINGS {settings}
