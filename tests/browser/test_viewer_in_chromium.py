@@ -145,7 +145,7 @@ def test_a_chart_says_its_figures_as_text_and_as_a_table(page: Page, pipeline: P
 
 def test_a_failed_trace_opens_to_its_spans_events_and_log_records(page: Page, pipeline: Pipeline) -> None:
     open_page(page, pipeline, f"/service/payment?{pipeline.window}")
-    page.get_by_role("link", name="Failed").click()
+    page.get_by_role("link", name="Failed", exact=True).click()
     page.wait_for_selector("body[data-ready]")
     trace_id = page.locator("tr[data-trace]").first.get_attribute("data-trace")
     page.locator("tr[data-trace] a").first.click()

@@ -114,11 +114,11 @@ def storm(folder: Path, engines: Engines, events: int, seed: int) -> None:
 
 
 def test_killed_at_random_moments_every_acked_item_is_stored_once(engines: Engines, tmp_path: Path) -> None:
-    kill_repeatedly(tmp_path, engines, rounds=4, seed=random_seed())
+    kill_repeatedly(tmp_path, engines, rounds=3, seed=random_seed())
 
 
 def test_processors_that_join_and_leave_at_random_store_every_acked_item_once(engines: Engines, tmp_path: Path) -> None:
-    storm(tmp_path, engines, events=7, seed=random_seed())
+    storm(tmp_path, engines, events=5, seed=random_seed())
 
 
 @pytest.mark.long

@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 import time
 
-from tests.testbed import collector, go_tools, kafka_broker, strimzi_definitions
+from tests.testbed import collector, compiled, go_tools, kafka_broker, strimzi_definitions
 from tests.testbed.parts import MissingPartError
 
 PARTS = {
+    "our own compiled code": compiled.code,
     "Kafka broker": kafka_broker.jars,
     "OpenTelemetry Collector": collector.binary,
     "kustomize": go_tools.kustomize,
