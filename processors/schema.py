@@ -1,8 +1,8 @@
 """Bring the store's objects to our definitions: additive, resumable, safe to run twice.
 
 The plan is the difference between schemas.ddl and what the store has, so there is no state that an interruption could
-leave dirty. Only CREATE, ADD COLUMN, MODIFY TTL, MODIFY QUERY and a larger deduplication window are ever planned;
-nothing is dropped or rewritten.
+leave dirty. Only CREATE, ADD COLUMN, ADD INDEX, MODIFY TTL, MODIFY QUERY and a larger deduplication window are ever
+planned; nothing is dropped or rewritten.
 """
 
 from __future__ import annotations
@@ -99,6 +99,10 @@ def _changes(definition: Definition, database: str, create: str, comment: str, f
     for column, sql in definition.columns.items():
         if column not in found:
             steps.append(Step(f"ALTER TABLE {name} ADD COLUMN IF NOT EXISTS {sql}", f"{column} is missing"))
+    for index, sql in definition.indexes.items():
+        # Parts that are there are not read for it: they get it when they are merged.
+        if f"INDEX {index} " not in create:
+            steps.append(Step(f"ALTER TABLE {name} ADD {sql}", f"{index} is missing"))
     for base in definition.table.columns if definition.table else ():
         if found.get(base.name, base.type) != base.type:
             raise ConfigurationError(

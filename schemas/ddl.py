@@ -31,15 +31,20 @@ _PARTS = (
 # What a table may keep past its retention before its parts go: parts are dropped whole.
 GRACE_DAYS = 1
 
-_TRACE_ID = "INDEX idx_trace_id TraceId TYPE bloom_filter(0.001) GRANULARITY 1"
-_INDEXES = {
-    Signal.TRACES: (
-        _TRACE_ID,
-        "INDEX idx_time Timestamp TYPE minmax GRANULARITY 1",
-        "INDEX idx_duration Duration TYPE minmax GRANULARITY 1",
-    ),
-    Signal.LOGS: (_TRACE_ID, "INDEX idx_time Timestamp TYPE minmax GRANULARITY 1"),
-    Signal.METRICS: ("INDEX idx_time TimeUnix TYPE minmax GRANULARITY 1",),
+_TRACE_ID = "TraceId TYPE bloom_filter(0.001) GRANULARITY 1"
+_INDEXES: Mapping[Signal, Mapping[str, str]] = {
+    Signal.TRACES: {
+        "idx_trace_id": _TRACE_ID,
+        "idx_time": "Timestamp TYPE minmax GRANULARITY 1",
+        "idx_duration": "Duration TYPE minmax GRANULARITY 1",
+    },
+    Signal.LOGS: {
+        "idx_trace_id": _TRACE_ID,
+        "idx_time": "Timestamp TYPE minmax GRANULARITY 1",
+        # docs/decisions/0011-token-filter-for-log-bodies.md
+        "idx_lower_body": "lower(Body) TYPE tokenbf_v1(16384, 3, 0) GRANULARITY 1",
+    },
+    Signal.METRICS: {"idx_time": "TimeUnix TYPE minmax GRANULARITY 1"},
 }
 _SORT = {
     Signal.TRACES: "(toStartOfFiveMinutes(Timestamp), ServiceName)",
@@ -87,6 +92,7 @@ class Definition:
         query: a view's SELECT, '' for tables.
         table: the base table that it renders, if any.
         columns: of a table, by name, as in a CREATE or ADD COLUMN.
+        indexes: the same.
     """
 
     name: str
@@ -95,6 +101,7 @@ class Definition:
     query: str = ""
     table: Table | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
+    indexes: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def keeps_tokens(self) -> bool:
@@ -130,7 +137,8 @@ def _base_table(table: Table, database: str, retention: RetentionSettings) -> De
             f"`__otel_materialized_{key}` LowCardinality(String) ALIAS ResourceAttributes['{key}']"
             for key in _KUBERNETES
         ]
-    lines += _INDEXES[table.signal]
+    indexes = {name: f"INDEX {name} {sql}" for name, sql in _INDEXES[table.signal].items()}
+    lines += indexes.values()
     ttl = f"toDateTime({table.time}) + toIntervalDay({retention_days(table.signal, retention) + GRACE_DAYS})"
     body = ",\n    ".join(lines)
     create = (
@@ -138,7 +146,7 @@ def _base_table(table: Table, database: str, retention: RetentionSettings) -> De
         f"PARTITION BY toDate({table.time})\nORDER BY {_SORT[table.signal]}\nTTL {ttl}\n"
         f"SETTINGS {_COMMON}, {_PARTS}"
     )
-    return Definition(table.name, create, ttl, "", table, columns)
+    return Definition(table.name, create, ttl, "", table, columns, indexes)
 
 
 def _from_file(name: str, database: str, retention: RetentionSettings) -> Definition:

@@ -56,8 +56,8 @@ class Database:
 
     def ask(self, sql: str, **parameters: Any) -> list[dict[str, Any]]:
         """Rows; maps are lists of pairs, as they may hold a key twice."""
-        lines = self.answer(sql, **parameters).decode().splitlines()
-        return [dict(json.loads(line, object_pairs_hook=list)) for line in lines]
+        lines = self.answer(sql, **parameters).decode().split("\n")
+        return [dict(json.loads(line, object_pairs_hook=list)) for line in lines if line]
 
     def rows(self, table: str, where: str = "1") -> list[dict[str, Any]]:
         """All rows of a base table, comparable with those of the oracle."""

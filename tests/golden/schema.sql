@@ -82,7 +82,8 @@ CREATE TABLE IF NOT EXISTS otel.otel_logs
     `__otel_materialized_k8s.pod.uid` LowCardinality(String) ALIAS ResourceAttributes['k8s.pod.uid'],
     `__otel_materialized_deployment.environment.name` LowCardinality(String) ALIAS ResourceAttributes['deployment.environment.name'],
     INDEX idx_trace_id TraceId TYPE bloom_filter(0.001) GRANULARITY 1,
-    INDEX idx_time Timestamp TYPE minmax GRANULARITY 1
+    INDEX idx_time Timestamp TYPE minmax GRANULARITY 1,
+    INDEX idx_lower_body lower(Body) TYPE tokenbf_v1(16384, 3, 0) GRANULARITY 1
 )
 ENGINE = MergeTree
 PARTITION BY toDate(Timestamp)
