@@ -79,6 +79,9 @@ _FILES = (
     "ledger",
     "schema_versions",
 )
+# Objects that differ by how long a row is: rendered from the file without the tier's name.
+_TIERS = ("1m", "1h")
+_TIERED = ("spans", "service_red")
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,14 +153,17 @@ def _base_table(table: Table, database: str, retention: RetentionSettings) -> De
 
 
 def _from_file(name: str, database: str, retention: RetentionSettings) -> Definition:
-    text = resources.files("schemas").joinpath("tables", f"{name}.sql").read_text(encoding="utf-8").strip()
+    stem, _, tier = name.rpartition("_")
+    file = stem if stem in _TIERED and tier in _TIERS else name
+    text = resources.files("schemas").joinpath("tables", f"{file}.sql").read_text(encoding="utf-8").strip()
     partitioned = "PARTITION BY" in text
     create = text.format(
         database=database,
         settings=f"{_COMMON}, {_PARTS}" if partitioned else _COMMON,
         traces_ttl_days=retention.traces_days + GRACE_DAYS,
         rollups_ttl_days=retention.rollups_days + GRACE_DAYS,
-        hourly_rollups_ttl_days=retention.hourly_rollups_days + GRACE_DAYS,
+        tier=tier,
+        tier_ttl_days=(retention.hourly_rollups_days if tier == "1h" else retention.rollups_days) + GRACE_DAYS,
     )
     _, _, rest = create.partition("\nTTL ")
     ttl = rest.partition("\n")[0]

@@ -1,4 +1,4 @@
-CREATE TABLE IF NOT EXISTS {database}.spans_1m
+CREATE TABLE IF NOT EXISTS {database}.spans_{tier}
 (
     Time DateTime,
     TenantId LowCardinality(String),
@@ -17,5 +17,5 @@ CREATE TABLE IF NOT EXISTS {database}.spans_1m
 ENGINE = AggregatingMergeTree
 PARTITION BY toDate(Time)
 ORDER BY (ServiceName, Time, TenantId, SpanName, SpanKind, StatusCode, ServiceVersion, Environment)
-TTL Time + toIntervalDay({rollups_ttl_days})
+TTL Time + toIntervalDay({tier_ttl_days})
 SETTINGS {settings}

@@ -1,4 +1,4 @@
-CREATE VIEW IF NOT EXISTS {database}.service_red_1m AS
+CREATE VIEW IF NOT EXISTS {database}.service_red_{tier} AS
 WITH (buckets, q) -> if(empty(buckets), NULL, exp2((mapKeys(buckets)[arrayFirstIndex(
     seen -> seen >= ceil(q * arraySum(mapValues(buckets))), arrayCumSum(mapValues(buckets)))] + 0.5) / 8)) AS quantile_ns
 SELECT
@@ -16,10 +16,10 @@ SELECT
     quantile_ns(sumMap(cell.DurationBuckets), 0.99) AS P99,
     argMaxMerge(cell.SlowestTrace) AS SlowTraceId,
     argMaxMergeIf(cell.SlowestTrace, cell.StatusCode = 'Error') AS FailedTraceId
-FROM {database}.spans_1m AS cell
+FROM {database}.spans_{tier} AS cell
 WHERE cell.Time >= {{from:DateTime}} AND cell.Time < {{to:DateTime}}
     AND (cell.SpanKind IN ('Server', 'Consumer') OR (cell.TenantId, cell.ServiceName) NOT IN (
-        SELECT entry.TenantId, entry.ServiceName FROM {database}.spans_1m AS entry
+        SELECT entry.TenantId, entry.ServiceName FROM {database}.spans_{tier} AS entry
         WHERE entry.Time >= {{from:DateTime}} AND entry.Time < {{to:DateTime}}
             AND entry.SpanKind IN ('Server', 'Consumer')))
 GROUP BY Time, TenantId, ServiceName, ServiceVersion, Environment
