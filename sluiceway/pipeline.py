@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import enum
 import logging
+import math
 import os
 import signal
 import threading
@@ -202,12 +203,12 @@ class Pipeline:
         one_cpu = OneCpu() if receives and self._config.ingest.one_cpu else None
 
         def keep_up() -> None:
-            started_s = time.monotonic()
-            compiler_loaded = True
+            drop_at_s = time.monotonic() + STARTED_S
             while not self._stopping.wait(_UPKEEP_INTERVAL_S):
                 runtime.give_back()
-                if compiler_loaded and time.monotonic() - started_s > STARTED_S:
-                    compiler_loaded = not drop("libllvmlite.")
+                if time.monotonic() > drop_at_s:
+                    drop("libllvmlite.")
+                    drop_at_s = math.inf
                 if one_cpu is not None:
                     one_cpu.look()
                 try:

@@ -25,7 +25,7 @@ def drop(library: str) -> int:
     """Drop the resident file pages of libraries whose file name begins with `library`; returns the bytes mapped there.
 
     Only of mappings that cannot be written and of which no page was: what madvise(2) drops there is the file's, and is
-    read from it again.
+    read from it again. Nothing is dropped where the system does not tell which those are.
     """
     if sys.platform != "linux":
         return 0
@@ -36,7 +36,11 @@ def drop(library: str) -> int:
 
 def _untouched(library: str) -> Iterator[tuple[int, int]]:
     found: tuple[int, int] | None = None
-    for line in Path("/proc/self/smaps").read_text(encoding="utf-8", errors="surrogateescape").splitlines():
+    try:
+        mappings = Path("/proc/self/smaps").read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError:
+        return
+    for line in mappings.splitlines():
         if mapping := _MAPPING.match(line):
             start, end, rights, path = mapping.groups()
             ours = rights in ("r-xp", "r--p") and Path(path).name.startswith(library)
