@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import itertools
 import os
 import random
 import shutil
@@ -26,6 +27,8 @@ from pathlib import Path
 # Tests side by side have ports of their own: seconds may pass between the moment that one is found free and its use.
 _WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 8
 _FIRST_PORT, _PORTS = 20_000 + _WORKER * 1_500, 1_500
+# In turn: of two dozen that wait for their servers to start, drawn at random, two would be the same once in six times.
+_port_numbers = itertools.count(random.randrange(_PORTS))
 # The child asks the kernel to be killed with the thread that started it, then becomes the command.
 _LAUNCHER = """
 import ctypes, os, signal, sys
@@ -94,11 +97,11 @@ def run(command: Sequence[str | Path], *, cwd: Path, timeout_s: float, env: dict
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of 127.0.0.1 that were free a moment ago, all different."""
+    """Ports of 127.0.0.1 that were free a moment ago, and none that this process was given before, until all were."""
     with ExitStack() as stack:
         ports: list[int] = []
         while len(ports) < count:
-            port = random.randrange(_FIRST_PORT, _FIRST_PORT + _PORTS)
+            port = _FIRST_PORT + next(_port_numbers) % _PORTS
             probe = stack.enter_context(socket.socket())
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
