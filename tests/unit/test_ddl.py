@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from dashboards import queries
 from schemas.columns import TABLES
 from schemas.ddl import DEDUPLICATION_WINDOW, definitions
 from schemas.settings import RetentionSettings
@@ -62,3 +63,13 @@ def test_the_database_is_named_in_every_object_and_nowhere_else() -> None:
     for definition in definitions("other", RetentionSettings()):
         assert f" other.{definition.name}" in definition.create.partition("\n")[0]
         assert "otel." not in definition.create
+
+
+@pytest.mark.parametrize("view", ["service_red_1m", "service_red_1h"])
+def test_the_quantiles_of_a_view_are_computed_as_the_viewer_computes_them(view: str) -> None:
+    def flat(sql: str) -> str:
+        return re.sub(r"--.*|\s", "", sql)
+
+    [definition] = [each for each in DEFAULT if each.name == view]
+    expression = flat(queries.read("latency_quantile")).removesuffix("ASlatency_quantile")
+    assert f"WITH{expression}ASquantile_ns" in flat(definition.create)
