@@ -111,7 +111,8 @@ class EmbeddedStore:
 
         Raises:
             ConfigurationError: wrong engine, host, taken port or folder in use; nothing was started.
-            StoreUnavailableError: the child ended or did not answer within `start_timeout_s`.
+            StoreUnavailableError: the child ended by itself, or did not answer within `start_timeout_s`; one that a
+                signal ended is started again until then.
         """
         if self._thread is not None:
             raise RuntimeError("the store was started already")
@@ -180,6 +181,7 @@ class EmbeddedStore:
         # All children are started from this one thread, which ends after the last of them did:
         # PR_SET_PDEATHSIG fires at the end of the thread that forked, not of the process.
         attempt = 0
+        deadline = time.monotonic() + self._settings.start_timeout_s
         try:
             while not self._stopping.is_set():
                 ready_at = None
@@ -189,7 +191,9 @@ class EmbeddedStore:
                     self._settled.set()
                     self._watch()
                 except (OSError, SluicewayError) as error:
-                    if not self._settled.is_set():
+                    # A signal, out of memory for one, is no reason to give up at once, as what the child itself says is.
+                    killed = (self._child.poll() or 0) < 0 and time.monotonic() < deadline
+                    if not self._settled.is_set() and not killed:
                         self._failure = _as_ours(error, self._folder)
                         return
                     logger.warning("store: start failed: %s", error)

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -113,6 +114,24 @@ def test_a_killed_child_comes_back_with_its_rows_and_its_deduplication_window(
         client = connect(again.url, database=again.database)
         assert client.query("SELECT count() FROM kept").result_rows == [(2000,)]
         client.close()
+
+
+def test_a_child_killed_before_it_ever_answered_is_started_again(tmp_path: Path, settings: StoreSettings) -> None:
+    store = EmbeddedStore(tmp_path, settings)
+    killed: list[int] = []
+
+    def kill_while_it_starts() -> None:
+        wait_until(lambda: store.state is State.STARTING and store.pid is not None, "a child that starts")
+        assert store.pid is not None
+        os.kill(store.pid, signal.SIGKILL)
+        killed.append(store.pid)
+
+    killer = threading.Thread(target=kill_while_it_starts)
+    killer.start()
+    with store:
+        killer.join()
+        assert killed
+        assert (store.alive, store.restarts, store.last_exit) == (True, 1, "signal 9")
 
 
 def test_a_child_dies_with_a_parent_that_was_killed_and_the_next_parent_takes_over(tmp_path: Path) -> None:
