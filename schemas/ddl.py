@@ -15,7 +15,7 @@ from schemas.columns import TABLES, Table
 from schemas.settings import RetentionSettings
 from schemas.signals import Signal
 
-VERSION = 2
+VERSION = 3
 # Tokens remembered by each table, whoever inserted: docs/decisions/0008-deduplication-window.md has the arithmetic.
 DEDUPLICATION_WINDOW = 10_000
 
@@ -64,24 +64,47 @@ _KUBERNETES = (
 )
 # A line of a table's file: its column and all that is said of it.
 _COLUMN = re.compile(r"^    ([A-Z]\w*) (.+?),?$", re.MULTILINE)
-_FILES = (
-    "otel_traces_trace_id_ts",
-    "otel_traces_trace_id_ts_mv",
-    "spans_1m",
-    "spans_1m_mv",
-    "spans_1h",
-    "spans_1h_mv",
-    "service_red_1m",
-    "service_red_1h",
-    "logs_1m",
-    "logs_1m_mv",
-    "otel_metrics_exp_histogram",
-    "ledger",
-    "schema_versions",
-)
-# Objects that differ by how long a row is: rendered from the file without the tier's name.
-_TIERS = ("1m", "1h")
-_TIERED = ("spans", "service_red")
+# What the view of each kind of metric says of its points.
+_TEMPORALITY = "multiIf(AggregationTemporality = 1, 'delta', AggregationTemporality = 2, 'cumulative', '')"
+_METRIC_KINDS: Mapping[str, Mapping[str, str]] = {
+    kind: {"kind": kind, "temporality": temporality, "monotonic": monotonic}
+    for kind, temporality, monotonic in (
+        ("gauge", "''", "false"),
+        ("sum", _TEMPORALITY, "IsMonotonic"),
+        ("histogram", _TEMPORALITY, "true"),
+        ("exponential_histogram", _TEMPORALITY, "true"),
+        # The protocol's only legacy kind: its counts are cumulative by definition.
+        ("summary", "'cumulative'", "true"),
+    )
+}
+# Hours say when a cell was seen first and last, so that an inventory needs no table of its own. Rows of an earlier
+# release have none: they were seen in their hour.
+_SEEN = """,
+    FirstSeen SimpleAggregateFunction(min, DateTime) DEFAULT Time,
+    LastSeen SimpleAggregateFunction(max, DateTime) DEFAULT Time"""
+# Objects in creation order. Several may come from one file, which then names what differs between them.
+_FILES: Mapping[str, tuple[str, Mapping[str, str]]] = {
+    "otel_traces_trace_id_ts": ("otel_traces_trace_id_ts", {}),
+    "otel_traces_trace_id_ts_mv": ("otel_traces_trace_id_ts_mv", {}),
+    "spans_1m": ("spans", {"tier": "1m", "seen": ""}),
+    "spans_1m_mv": ("spans_1m_mv", {}),
+    "spans_1h": ("spans", {"tier": "1h", "seen": _SEEN}),
+    "spans_1h_mv": ("spans_1h_mv", {}),
+    "service_red_1m": ("service_red", {"tier": "1m"}),
+    "service_red_1h": ("service_red", {"tier": "1h"}),
+    "logs_1m": ("logs_1m", {}),
+    "logs_1m_mv": ("logs_1m_mv", {}),
+    "metrics_1d": ("metrics_1d", {}),
+    **{f"metrics_1d_{kind}_mv": ("metrics_1d_mv", values) for kind, values in _METRIC_KINDS.items()},
+    "inventory_services": ("inventory_services", {}),
+    "inventory_versions": ("inventory_versions", {}),
+    "inventory_operations": ("inventory_operations", {}),
+    "inventory_metrics": ("inventory_metrics", {}),
+    "deployments": ("deployments", {}),
+    "otel_metrics_exp_histogram": ("otel_metrics_exp_histogram", {}),
+    "ledger": ("ledger", {}),
+    "schema_versions": ("schema_versions", {}),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,18 +175,21 @@ def _base_table(table: Table, database: str, retention: RetentionSettings) -> De
     return Definition(table.name, create, ttl, "", table, columns, indexes)
 
 
-def _from_file(name: str, database: str, retention: RetentionSettings) -> Definition:
-    stem, _, tier = name.rpartition("_")
-    file = stem if stem in _TIERED and tier in _TIERS else name
+def _from_file(
+    name: str, file: str, values: Mapping[str, str], database: str, retention: RetentionSettings
+) -> Definition:
     text = resources.files("schemas").joinpath("tables", f"{file}.sql").read_text(encoding="utf-8").strip()
     partitioned = "PARTITION BY" in text
+    hourly_days = retention.hourly_rollups_days + GRACE_DAYS
+    minute_days = retention.rollups_days + GRACE_DAYS
     create = text.format(
         database=database,
         settings=f"{_COMMON}, {_PARTS}" if partitioned else _COMMON,
         traces_ttl_days=retention.traces_days + GRACE_DAYS,
-        rollups_ttl_days=retention.rollups_days + GRACE_DAYS,
-        tier=tier,
-        tier_ttl_days=(retention.hourly_rollups_days if tier == "1h" else retention.rollups_days) + GRACE_DAYS,
+        rollups_ttl_days=minute_days,
+        hourly_rollups_ttl_days=hourly_days,
+        tier_ttl_days=hourly_days if values.get("tier") == "1h" else minute_days,
+        **values,
     )
     _, _, rest = create.partition("\nTTL ")
     ttl = rest.partition("\n")[0]
@@ -178,5 +204,5 @@ def definitions(database: str, retention: RetentionSettings) -> tuple[Definition
     """All objects, tables before the views that need them."""
     return (
         *(_base_table(table, database, retention) for table in TABLES),
-        *(_from_file(name, database, retention) for name in _FILES),
+        *(_from_file(name, file, values, database, retention) for name, (file, values) in _FILES.items()),
     )

@@ -140,4 +140,6 @@ class RetentionSettings(Section):
     logs_days: int = Field(7, ge=1, le=3650, description="Log records, days.")
     metrics_days: int = Field(30, ge=1, le=3650, description="Metric data points, days.")
     rollups_days: int = Field(90, ge=1, le=3650, description="One-minute rollups, days.")
-    hourly_rollups_days: int = Field(400, ge=1, le=3650, description="One-hour rollups, days: a year to compare with.")
+    hourly_rollups_days: int = Field(
+        400, ge=1, le=3650, description="One-hour rollups and the inventory, days: a year to compare with."
+    )

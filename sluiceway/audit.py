@@ -19,29 +19,50 @@ from schemas.log import LogSnapshot
 from schemas.settings import RetentionSettings
 from schemas.signals import NAMES, Signal, signal_of
 
+_METRICS = "otel_metrics_"
 # Base table to its signal and to the column that holds the event time.
 BASE_TABLES: Mapping[str, tuple[Signal, str]] = {table.name: (table.signal, table.time) for table in TABLES}
 
 
 @dataclass(frozen=True, slots=True)
 class Rollup:
-    """A rollup table: the base table that it counts, the column that counts it, the schema version that brought it."""
+    """What a rollup table counts of one base table.
 
+    Attributes:
+        table: the rollup table.
+        base: the base table.
+        counted: the column that counts its rows.
+        since_version: the schema version that brought it.
+        long: whether it is kept as long as hours are.
+        kind: of its rows only those of this Kind, where they come from several base tables.
+    """
+
+    table: str
     base: str
     counted: str
     since_version: int = 1
-    hourly: bool = False
+    long: bool = False
+    kind: str = ""
+
+    @property
+    def name(self) -> str:
+        """Names it in a report."""
+        return f"{self.table} of {self.base}"
 
     def kept_days(self, retention: RetentionSettings) -> int:
         """Days that its rows are kept at least."""
-        return retention.hourly_rollups_days if self.hourly else retention.rollups_days
+        return retention.hourly_rollups_days if self.long else retention.rollups_days
 
 
-ROLLUPS: Mapping[str, Rollup] = {
-    "spans_1m": Rollup("otel_traces", "Calls"),
-    "spans_1h": Rollup("otel_traces", "Calls", since_version=2, hourly=True),
-    "logs_1m": Rollup("otel_logs", "Records"),
-}
+ROLLUPS: Sequence[Rollup] = (
+    Rollup("spans_1m", "otel_traces", "Calls"),
+    Rollup("spans_1h", "otel_traces", "Calls", since_version=2, long=True),
+    Rollup("logs_1m", "otel_logs", "Records"),
+    *(
+        Rollup("metrics_1d", f"{_METRICS}{kind}", "Points", since_version=3, long=True, kind=kind)
+        for kind in ("gauge", "sum", "histogram", "exponential_histogram", "summary")
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,7 +317,8 @@ def _rollup_lines(
     for row in store.ledger:
         if row.committed and row.table:
             committed[row.table, row.tenant, row.day] += row.stored
-    for name, rollup in ROLLUPS.items():
+    for rollup in ROLLUPS:
+        name = rollup.name
         table = rollup.base
         signal = BASE_TABLES[table][0]
         first = _first_kept_day(store.today, min(retention_days(signal, retention), rollup.kept_days(retention)))
@@ -310,7 +332,7 @@ def _rollup_lines(
                 tenants[tenant][day] = base.get((tenant, day), 0), counted.get((tenant, day), 0)
         for tenant, days in tenants.items():
             slack = 0 if still else under_way.get((NAMES[signal].topic, tenant), 0)
-            yield from _by_day("rollups", tenant, signal, f"{name} of {table}", days=days, slack=slack)
+            yield from _by_day("rollups", tenant, signal, name, days=days, slack=slack)
 
 
 def _by_day(

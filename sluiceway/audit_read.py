@@ -74,9 +74,10 @@ def read_store(client: Client, before: LogSnapshot) -> StoreReading:
         sql = f"SELECT TenantId, toDate({time_column}, 'UTC'), count() FROM {table} GROUP BY 1, 2"
         rows |= {(table, tenant, day): count for tenant, day, count in _rows(client, sql)}
     rollups: dict[tuple[str, str, dt.date], int] = {}
-    for name, rollup in ROLLUPS.items():
-        sql = f"SELECT TenantId, toDate(Time, 'UTC'), sum({rollup.counted}) FROM {name} GROUP BY 1, 2"
-        rollups |= {(name, tenant, day): count for tenant, day, count in _rows(client, sql)}
+    for rollup in ROLLUPS:
+        kind = f"WHERE Kind = '{rollup.kind}'" if rollup.kind else ""
+        sql = f"SELECT TenantId, toDate(Time, 'UTC'), sum({rollup.counted}) FROM {rollup.table} {kind} GROUP BY 1, 2"
+        rollups |= {(rollup.name, tenant, day): count for tenant, day, count in _rows(client, sql)}
     # Read last: a day that began to expire meanwhile is then left out of the comparison.
     today = _rows(client, "SELECT toDate(now(), 'UTC')")[0][0]
     return StoreReading(ledger, newest, rows, rollups, today, _read_offsets(client, before), _whole_since(client))
@@ -85,11 +86,11 @@ def read_store(client: Client, before: LogSnapshot) -> StoreReading:
 def _whole_since(client: Client) -> dict[str, dt.date]:
     """A rollup that came to a store with rows counts what was stored since: whole days from the next one on."""
     found: dict[str, dt.date] = {}
-    for name, rollup in ROLLUPS.items():
+    for rollup in ROLLUPS:
         version = {"version": rollup.since_version}
         [(before, day)] = _rows(client, _BROUGHT, version)
         if before:
-            found[name] = day + dt.timedelta(days=1)
+            found[rollup.name] = day + dt.timedelta(days=1)
     return found
 
 

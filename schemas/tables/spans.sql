@@ -12,7 +12,7 @@ CREATE TABLE IF NOT EXISTS {database}.spans_{tier}
     Errors SimpleAggregateFunction(sum, UInt64),
     DurationSum SimpleAggregateFunction(sum, UInt64),
     DurationBuckets SimpleAggregateFunction(sumMap, Map(UInt16, UInt64)),
-    SlowestTrace AggregateFunction(argMax, String, UInt64)
+    SlowestTrace AggregateFunction(argMax, String, UInt64){seen}
 )
 ENGINE = AggregatingMergeTree
 PARTITION BY toDate(Time)

@@ -12,6 +12,8 @@ SELECT
     sum(cell.Errors) AS Errors,
     sum(cell.DurationSum) AS DurationSum,
     sumMap(cell.DurationBuckets) AS DurationBuckets,
-    argMaxMergeState(cell.SlowestTrace) AS SlowestTrace
+    argMaxMergeState(cell.SlowestTrace) AS SlowestTrace,
+    min(cell.Time) AS FirstSeen,
+    max(cell.Time) AS LastSeen
 FROM {database}.spans_1m AS cell
 GROUP BY Time, TenantId, ServiceName, SpanName, SpanKind, StatusCode, ServiceVersion, Environment

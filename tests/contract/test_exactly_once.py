@@ -214,6 +214,8 @@ def assert_stored_once(line: Line, records: Sequence[Record] | None = None) -> N
         assert_spans_rolled_up(line.tables, expected.get("otel_traces", []))
     elif line.signal is Signal.LOGS:
         assert_logs_rolled_up(line.tables, expected.get("otel_logs", []))
+    else:
+        assert_metrics_rolled_up(line.tables, expected)
     assert_ledger(line, records)
 
 
@@ -274,6 +276,19 @@ def assert_logs_rolled_up(tables: Database, rows: Sequence[Mapping[str, Any]]) -
         f"SELECT toString(Time) AS Minute, {', '.join(names)}, sum(Records) AS n FROM {{db}}.logs_1m GROUP BY ALL"
     )
     assert {tuple(row.values())[:5]: row["n"] for row in found} == expected
+
+
+def assert_metrics_rolled_up(tables: Database, expected: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+    names = ("TenantId", "ServiceName", "MetricName", "ServiceVersion", "Environment")
+    points = Counter(
+        (start_of(row["TimeUnix"], 86400), table.removeprefix("otel_metrics_"), *(row[name] for name in names))
+        for table, rows in expected.items()
+        for row in rows
+    )
+    found = tables.ask(
+        f"SELECT toString(Time) AS Day, Kind, {', '.join(names)}, sum(Points) AS n FROM {{db}}.metrics_1d GROUP BY ALL"
+    )
+    assert {tuple(row.values())[:7]: row["n"] for row in found} == points
 
 
 def assert_ledger(line: Line, records: Sequence[Record]) -> None:

@@ -162,6 +162,32 @@ def test_a_store_of_the_first_version_gains_hours_and_exemplars_and_keeps_its_mi
         assert client.query(sql).result_rows == [(calls, "t")]
 
 
+def test_hours_that_do_not_know_when_they_were_seen_were_seen_in_their_hour(client: Client, name: str) -> None:
+    schema.apply(client, name, DEFAULT)
+    [view] = [each for each in definitions(name, DEFAULT) if each.name == "spans_1h_mv"]
+    older = re.sub(r",\n    (min|max)\(cell\.Time\) AS \w+", "", view.query)
+    assert older != view.query
+    client.command(f"ALTER TABLE {name}.spans_1h_mv MODIFY QUERY {older}")
+    client.command(f"ALTER TABLE {name}.spans_1h_mv MODIFY COMMENT 'older'")
+    client.command(f"ALTER TABLE {name}.spans_1h DROP COLUMN FirstSeen, DROP COLUMN LastSeen")
+    span = "INSERT INTO {}.otel_traces (Timestamp, ServiceName) SELECT toStartOfHour(now()) - {}, 'cart'"
+    client.command(span.format(name, 3600 - 120))
+
+    steps = schema.apply(client, name, DEFAULT)
+
+    assert [step.reason for step in steps] == [
+        "FirstSeen is missing",
+        "LastSeen is missing",
+        "the query of spans_1h_mv changed",
+        "says which definition it has",
+    ]
+    seen = f"SELECT toStartOfHour(now()) - FirstSeen, LastSeen - FirstSeen FROM {name}.inventory_services"
+    assert client.query(seen).result_rows == [(3600, 0)]
+    client.command(span.format(name, 3600 - 240))
+    client.command(f"OPTIMIZE TABLE {name}.spans_1h FINAL")
+    assert client.query(seen).result_rows == [(3600, 240)]
+
+
 def test_columns_that_are_not_ours_are_left_alone(client: Client, name: str) -> None:
     schema.apply(client, name, DEFAULT)
     client.command(f"ALTER TABLE {name}.otel_traces ADD COLUMN Theirs String")

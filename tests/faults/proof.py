@@ -30,6 +30,14 @@ _TABLES: Mapping[Signal, tuple[tuple[str, str], ...]] = {
 _SPAN_KEYS = "TenantId, ServiceName, SpanName, SpanKind, StatusCode, ServiceVersion, Environment"
 _LOG_KEYS = "TenantId, ServiceName, SeverityText, SeverityNumber"
 
+_METRIC_KEYS = "TenantId, ServiceName, MetricName, ServiceVersion, Environment"
+_METRIC_KINDS = ("gauge", "sum", "histogram", "exponential_histogram", "summary")
+_METRIC_DAYS = f"""SELECT toStartOfDay(toDateTime(TimeUnix, 'UTC')) AS Start, '{{kind}}' AS Kind, {_METRIC_KEYS},
+    count(),
+    min(toDateTime(TimeUnix)), max(toDateTime(TimeUnix)),
+    uniqCombined(12)(cityHash64(ResourceAttributes, ScopeName, Attributes))
+    FROM otel_metrics_{{kind}} GROUP BY Start, {_METRIC_KEYS}"""
+
 
 def _spans(rollup: str, start_of: str) -> tuple[str, str]:
     return (
@@ -50,6 +58,11 @@ _ROLLUPS: Mapping[str, tuple[str, str]] = {
         f"SELECT Time AS Minute, {_LOG_KEYS}, sum(Records) FROM logs_1m GROUP BY Minute, {_LOG_KEYS}",
         f"""SELECT toStartOfMinute(toDateTime(Timestamp)) AS Minute, {_LOG_KEYS}, count()
             FROM otel_logs GROUP BY Minute, {_LOG_KEYS}""",
+    ),
+    "metrics_1d": (
+        f"""SELECT Time AS Start, Kind, {_METRIC_KEYS}, sum(Points), min(FirstSeen), max(LastSeen),
+            uniqCombinedMerge(12)(Series) FROM metrics_1d GROUP BY Start, Kind, {_METRIC_KEYS}""",
+        " UNION ALL ".join(_METRIC_DAYS.format(kind=kind) for kind in _METRIC_KINDS),
     ),
     "otel_traces_trace_id_ts": (
         "SELECT TraceId, min(Start), max(End) FROM otel_traces_trace_id_ts GROUP BY TraceId",

@@ -368,7 +368,9 @@ CREATE TABLE IF NOT EXISTS otel.spans_1h
     Errors SimpleAggregateFunction(sum, UInt64),
     DurationSum SimpleAggregateFunction(sum, UInt64),
     DurationBuckets SimpleAggregateFunction(sumMap, Map(UInt16, UInt64)),
-    SlowestTrace AggregateFunction(argMax, String, UInt64)
+    SlowestTrace AggregateFunction(argMax, String, UInt64),
+    FirstSeen SimpleAggregateFunction(min, DateTime) DEFAULT Time,
+    LastSeen SimpleAggregateFunction(max, DateTime) DEFAULT Time
 )
 ENGINE = AggregatingMergeTree
 PARTITION BY toDate(Time)
@@ -390,7 +392,9 @@ SELECT
     sum(cell.Errors) AS Errors,
     sum(cell.DurationSum) AS DurationSum,
     sumMap(cell.DurationBuckets) AS DurationBuckets,
-    argMaxMergeState(cell.SlowestTrace) AS SlowestTrace
+    argMaxMergeState(cell.SlowestTrace) AS SlowestTrace,
+    min(cell.Time) AS FirstSeen,
+    max(cell.Time) AS LastSeen
 FROM otel.spans_1m AS cell
 GROUP BY Time, TenantId, ServiceName, SpanName, SpanKind, StatusCode, ServiceVersion, Environment;
 
@@ -471,6 +475,249 @@ SELECT
     count() AS Records
 FROM otel.otel_logs
 GROUP BY Time, TenantId, ServiceName, SeverityText, SeverityNumber;
+
+CREATE TABLE IF NOT EXISTS otel.metrics_1d
+(
+    Time DateTime,
+    TenantId LowCardinality(String),
+    ServiceName LowCardinality(String),
+    MetricName LowCardinality(String),
+    Kind LowCardinality(String),
+    Unit LowCardinality(String),
+    Temporality LowCardinality(String),
+    Monotonic Bool,
+    ServiceVersion LowCardinality(String),
+    Environment LowCardinality(String),
+    Description SimpleAggregateFunction(anyLast, LowCardinality(String)),
+    FirstSeen SimpleAggregateFunction(min, DateTime),
+    LastSeen SimpleAggregateFunction(max, DateTime),
+    Points SimpleAggregateFunction(sum, UInt64),
+    Series AggregateFunction(uniqCombined(12), UInt64)
+)
+ENGINE = AggregatingMergeTree
+PARTITION BY toYYYYMM(Time)
+ORDER BY (ServiceName, MetricName, Time, TenantId, Kind, Unit, Temporality, Monotonic, ServiceVersion, Environment)
+TTL Time + toIntervalDay(401)
+SETTINGS non_replicated_deduplication_window = 10000, fsync_after_insert = 1, fsync_part_directory = 1, ttl_only_drop_parts = 1, min_bytes_for_wide_part = 1048576, min_rows_for_wide_part = 0, min_level_for_wide_part = 1, merge_selector_base = 15, auto_statistics_types = '';
+
+CREATE MATERIALIZED VIEW IF NOT EXISTS otel.metrics_1d_gauge_mv TO otel.metrics_1d AS
+SELECT
+    toStartOfDay(toDateTime(TimeUnix, 'UTC')) AS Time,
+    TenantId,
+    ServiceName,
+    MetricName,
+    'gauge' AS Kind,
+    MetricUnit AS Unit,
+    '' AS Temporality,
+    false AS Monotonic,
+    ServiceVersion,
+    Environment,
+    anyLast(MetricDescription) AS Description,
+    min(toDateTime(TimeUnix)) AS FirstSeen,
+    max(toDateTime(TimeUnix)) AS LastSeen,
+    count() AS Points,
+    uniqCombinedState(12)(cityHash64(ResourceAttributes, ScopeName, Attributes)) AS Series
+FROM otel.otel_metrics_gauge
+GROUP BY Time, TenantId, ServiceName, MetricName, Kind, Unit, Temporality, Monotonic, ServiceVersion, Environment;
+
+CREATE MATERIALIZED VIEW IF NOT EXISTS otel.metrics_1d_sum_mv TO otel.metrics_1d AS
+SELECT
+    toStartOfDay(toDateTime(TimeUnix, 'UTC')) AS Time,
+    TenantId,
+    ServiceName,
+    MetricName,
+    'sum' AS Kind,
+    MetricUnit AS Unit,
+    multiIf(AggregationTemporality = 1, 'delta', AggregationTemporality = 2, 'cumulative', '') AS Temporality,
+    IsMonotonic AS Monotonic,
+    ServiceVersion,
+    Environment,
+    anyLast(MetricDescription) AS Description,
+    min(toDateTime(TimeUnix)) AS FirstSeen,
+    max(toDateTime(TimeUnix)) AS LastSeen,
+    count() AS Points,
+    uniqCombinedState(12)(cityHash64(ResourceAttributes, ScopeName, Attributes)) AS Series
+FROM otel.otel_metrics_sum
+GROUP BY Time, TenantId, ServiceName, MetricName, Kind, Unit, Temporality, Monotonic, ServiceVersion, Environment;
+
+CREATE MATERIALIZED VIEW IF NOT EXISTS otel.metrics_1d_histogram_mv TO otel.metrics_1d AS
+SELECT
+    toStartOfDay(toDateTime(TimeUnix, 'UTC')) AS Time,
+    TenantId,
+    ServiceName,
+    MetricName,
+    'histogram' AS Kind,
+    MetricUnit AS Unit,
+    multiIf(AggregationTemporality = 1, 'delta', AggregationTemporality = 2, 'cumulative', '') AS Temporality,
+    true AS Monotonic,
+    ServiceVersion,
+    Environment,
+    anyLast(MetricDescription) AS Description,
+    min(toDateTime(TimeUnix)) AS FirstSeen,
+    max(toDateTime(TimeUnix)) AS LastSeen,
+    count() AS Points,
+    uniqCombinedState(12)(cityHash64(ResourceAttributes, ScopeName, Attributes)) AS Series
+FROM otel.otel_metrics_histogram
+GROUP BY Time, TenantId, ServiceName, MetricName, Kind, Unit, Temporality, Monotonic, ServiceVersion, Environment;
+
+CREATE MATERIALIZED VIEW IF NOT EXISTS otel.metrics_1d_exponential_histogram_mv TO otel.metrics_1d AS
+SELECT
+    toStartOfDay(toDateTime(TimeUnix, 'UTC')) AS Time,
+    TenantId,
+    ServiceName,
+    MetricName,
+    'exponential_histogram' AS Kind,
+    MetricUnit AS Unit,
+    multiIf(AggregationTemporality = 1, 'delta', AggregationTemporality = 2, 'cumulative', '') AS Temporality,
+    true AS Monotonic,
+    ServiceVersion,
+    Environment,
+    anyLast(MetricDescription) AS Description,
+    min(toDateTime(TimeUnix)) AS FirstSeen,
+    max(toDateTime(TimeUnix)) AS LastSeen,
+    count() AS Points,
+    uniqCombinedState(12)(cityHash64(ResourceAttributes, ScopeName, Attributes)) AS Series
+FROM otel.otel_metrics_exponential_histogram
+GROUP BY Time, TenantId, ServiceName, MetricName, Kind, Unit, Temporality, Monotonic, ServiceVersion, Environment;
+
+CREATE MATERIALIZED VIEW IF NOT EXISTS otel.metrics_1d_summary_mv TO otel.metrics_1d AS
+SELECT
+    toStartOfDay(toDateTime(TimeUnix, 'UTC')) AS Time,
+    TenantId,
+    ServiceName,
+    MetricName,
+    'summary' AS Kind,
+    MetricUnit AS Unit,
+    'cumulative' AS Temporality,
+    true AS Monotonic,
+    ServiceVersion,
+    Environment,
+    anyLast(MetricDescription) AS Description,
+    min(toDateTime(TimeUnix)) AS FirstSeen,
+    max(toDateTime(TimeUnix)) AS LastSeen,
+    count() AS Points,
+    uniqCombinedState(12)(cityHash64(ResourceAttributes, ScopeName, Attributes)) AS Series
+FROM otel.otel_metrics_summary
+GROUP BY Time, TenantId, ServiceName, MetricName, Kind, Unit, Temporality, Monotonic, ServiceVersion, Environment;
+
+CREATE VIEW IF NOT EXISTS otel.inventory_services AS
+SELECT
+    TenantId,
+    ServiceName,
+    min(First) AS FirstSeen,
+    max(Last) AS LastSeen,
+    arraySort(groupUniqArrayIf(ServiceVersion, ServiceVersion != '')) AS Versions,
+    arraySort(groupUniqArrayIf(Environment, Environment != '')) AS Environments,
+    sum(SpanCount) AS Spans,
+    sum(RecordCount) AS LogRecords,
+    sum(PointCount) AS DataPoints
+FROM
+(
+    SELECT TenantId, ServiceName, ServiceVersion, Environment, min(FirstSeen) AS First, max(LastSeen) AS Last,
+        sum(Calls) AS SpanCount, 0 AS RecordCount, 0 AS PointCount
+    FROM otel.spans_1h GROUP BY TenantId, ServiceName, ServiceVersion, Environment
+    UNION ALL
+    SELECT TenantId, ServiceName, '', '', min(Time), max(Time), 0, sum(Records), 0
+    FROM otel.logs_1m GROUP BY TenantId, ServiceName
+    UNION ALL
+    SELECT TenantId, ServiceName, ServiceVersion, Environment, min(FirstSeen), max(LastSeen), 0, 0, sum(Points)
+    FROM otel.metrics_1d GROUP BY TenantId, ServiceName, ServiceVersion, Environment
+)
+GROUP BY TenantId, ServiceName;
+
+CREATE VIEW IF NOT EXISTS otel.inventory_versions AS
+SELECT
+    TenantId,
+    ServiceName,
+    Environment,
+    ServiceVersion,
+    min(First) AS FirstSeen,
+    max(Last) AS LastSeen,
+    sum(SpanCount) AS Spans,
+    sum(PointCount) AS DataPoints
+FROM
+(
+    SELECT TenantId, ServiceName, Environment, ServiceVersion, min(FirstSeen) AS First, max(LastSeen) AS Last,
+        sum(Calls) AS SpanCount, 0 AS PointCount
+    FROM otel.spans_1h GROUP BY TenantId, ServiceName, Environment, ServiceVersion
+    UNION ALL
+    SELECT TenantId, ServiceName, Environment, ServiceVersion, min(FirstSeen), max(LastSeen), 0, sum(Points)
+    FROM otel.metrics_1d GROUP BY TenantId, ServiceName, Environment, ServiceVersion
+)
+GROUP BY TenantId, ServiceName, Environment, ServiceVersion;
+
+CREATE VIEW IF NOT EXISTS otel.inventory_operations AS
+SELECT
+    cell.TenantId AS TenantId,
+    cell.ServiceName AS ServiceName,
+    cell.SpanName AS SpanName,
+    cell.SpanKind AS SpanKind,
+    min(cell.FirstSeen) AS FirstSeen,
+    max(cell.LastSeen) AS LastSeen,
+    arraySort(groupUniqArrayIf(cell.ServiceVersion, cell.ServiceVersion != '')) AS Versions,
+    arraySort(groupUniqArrayIf(cell.Environment, cell.Environment != '')) AS Environments,
+    sum(cell.Calls) AS Calls,
+    sum(cell.Errors) AS Errors
+FROM otel.spans_1h AS cell
+GROUP BY TenantId, ServiceName, SpanName, SpanKind;
+
+CREATE VIEW IF NOT EXISTS otel.inventory_metrics AS
+SELECT
+    cell.TenantId AS TenantId,
+    cell.ServiceName AS ServiceName,
+    cell.MetricName AS MetricName,
+    cell.Kind AS Kind,
+    cell.Unit AS Unit,
+    cell.Temporality AS Temporality,
+    cell.Monotonic AS Monotonic,
+    anyLast(cell.Description) AS Description,
+    min(cell.FirstSeen) AS FirstSeen,
+    max(cell.LastSeen) AS LastSeen,
+    arraySort(groupUniqArrayIf(cell.ServiceVersion, cell.ServiceVersion != '')) AS Versions,
+    arraySort(groupUniqArrayIf(cell.Environment, cell.Environment != '')) AS Environments,
+    sum(cell.Points) AS DataPoints,
+    uniqCombinedMerge(12)(cell.Series) AS Series
+FROM otel.metrics_1d AS cell
+GROUP BY TenantId, ServiceName, MetricName, Kind, Unit, Temporality, Monotonic;
+
+CREATE VIEW IF NOT EXISTS otel.deployments AS
+SELECT
+    seen.Time AS Time,
+    seen.TenantId AS TenantId,
+    seen.ServiceName AS ServiceName,
+    seen.Environment AS Environment,
+    seen.ServiceVersion AS ServiceVersion,
+    seen.BeforeIt AS PreviousVersion,
+    seen.Itself != 0 AS Returned
+FROM
+(
+    SELECT
+        *,
+        lagInFrame(Time) OVER (PARTITION BY TenantId, ServiceName, Environment, ServiceVersion ORDER BY Time
+            ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) AS Itself,
+        lagInFrame(Time) OVER running AS Latest,
+        lagInFrame(ServiceVersion) OVER running AS BeforeIt
+    FROM
+    (
+        SELECT DISTINCT TenantId, ServiceName, Environment, toString(ServiceVersion) AS ServiceVersion, Time
+        FROM otel.spans_1m
+        -- A day more, to know what ran before.
+        WHERE Time >= {from:DateTime} - 86400 AND Time < {to:DateTime} AND ServiceVersion != ''
+    )
+    WINDOW running AS (PARTITION BY TenantId, ServiceName, Environment ORDER BY Time, ServiceVersion
+        ROWS BETWEEN 1 PRECEDING AND CURRENT ROW)
+) AS seen
+LEFT JOIN
+(
+    SELECT TenantId, ServiceName, Environment, toString(ServiceVersion) AS ServiceVersion, min(FirstSeen) AS FirstSeen
+    FROM otel.spans_1h
+    GROUP BY TenantId, ServiceName, Environment, ServiceVersion
+) AS ever USING (TenantId, ServiceName, Environment, ServiceVersion)
+WHERE Time >= {from:DateTime} AND if(Itself = 0,
+    -- Never seen before; hours that an earlier release wrote know only the hour.
+    ever.FirstSeen >= toStartOfHour(Time, 'UTC'),
+    -- Back after a quarter of an hour in which another one ran: a rollback. Silence of all versions is none.
+    Time - Itself >= 900 AND Latest > Itself AND BeforeIt != ServiceVersion);
 
 CREATE VIEW IF NOT EXISTS otel.otel_metrics_exp_histogram AS
 SELECT * FROM otel.otel_metrics_exponential_histogram;

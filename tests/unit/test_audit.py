@@ -99,8 +99,8 @@ class World:
             {key: n for key, n in rows.items() if key[2] != EXPIRED or BASE_TABLES[key[0]][0] is Signal.METRICS}
         )
         rollups = {
-            (name, tenant, day): n
-            for name, rollup in ROLLUPS.items()
+            (rollup.name, tenant, day): n
+            for rollup in ROLLUPS
             for (table, tenant, day), n in rows.items()
             if table == rollup.base
         }
@@ -191,7 +191,7 @@ def test_any_single_row_lost_or_doubled_in_a_table_is_found(world: World, by: in
 @given(still, st.sampled_from([-1, 1]), st.data())
 def test_any_single_item_lost_or_doubled_in_a_rollup_is_found(world: World, by: int, data: st.DataObject) -> None:
     store = world.store()
-    key = data.draw(st.sampled_from(sorted(store.rollups) or [("spans_1m", "", TODAY)]))
+    key = data.draw(st.sampled_from(sorted(store.rollups) or [("spans_1m of otel_traces", "", TODAY)]))
     rollups = {**store.rollups, key: store.rollups.get(key, 0) + by}
 
     report = audit(world.snapshot(), replace(store, rollups=rollups), world.snapshot(), RETENTION)
@@ -242,11 +242,11 @@ def test_days_before_a_rollup_came_are_not_compared_with_it() -> None:
     batch = Batch(Signal.TRACES, Counter({("otel_traces", "", KEPT[0]): 3, ("otel_traces", "", TODAY): 2}), Counter())
     world = World(committed=[batch], flying=Counter())
     store = world.store()
-    rollups = {key: n for key, n in store.rollups.items() if key != ("spans_1h", "", KEPT[0])}
+    rollups = {key: n for key, n in store.rollups.items() if key != ("spans_1h of otel_traces", "", KEPT[0])}
     missing = replace(store, rollups=rollups)
 
     assert audit(world.snapshot(), missing, world.snapshot(), RETENTION).verdict is Verdict.IMBALANCED
-    came = replace(missing, whole_since={"spans_1h": KEPT[0] + dt.timedelta(days=1)})
+    came = replace(missing, whole_since={"spans_1h of otel_traces": KEPT[0] + dt.timedelta(days=1)})
     assert audit(world.snapshot(), came, world.snapshot(), RETENTION).verdict is Verdict.BALANCED
 
 

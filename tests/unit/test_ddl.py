@@ -49,6 +49,7 @@ def test_retention_is_of_each_signal_with_a_day_of_grace() -> None:
         "spans_1m": 8,
         "spans_1h": 10,
         "logs_1m": 8,
+        "metrics_1d": 10,
     }
 
 
