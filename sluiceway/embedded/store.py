@@ -191,7 +191,7 @@ class EmbeddedStore:
                     self._settled.set()
                     self._watch()
                 except (OSError, SluicewayError) as error:
-                    # A signal, out of memory for one, is no reason to give up at once, as what the child itself says is.
+                    # A signal (out of memory, say) is no reason to give up at once; a reason that the child gives is.
                     killed = (self._child.poll() or 0) < 0 and time.monotonic() < deadline
                     if not self._settled.is_set() and not killed:
                         self._failure = _as_ours(error, self._folder)
