@@ -88,3 +88,34 @@ class BatchSettings(Section):
         description="Share of bad records among the last `flood_records` above which the consumer of the "
         "signal stops and leaves the records in the log, instead of dead-lettering everything. 1 never stops.",
     )
+
+
+class ServiceMapSettings(Section):
+    """How the edges of the service map are made from stored spans."""
+
+    enabled: bool = Field(True, description="Make them, in every process that stores spans; they share the work.")
+    interval_s: float = Field(
+        15.0,
+        ge=1,
+        le=3600,
+        description="Seconds after which a minute that got more spans is looked at again. It takes longer where the "
+        "work would be more than a tenth of a CPU.",
+    )
+    call_window_s: float = Field(
+        300.0,
+        ge=60,
+        le=3600,
+        description="How long before its Server span a call may have begun, seconds, in whole minutes.",
+    )
+    message_window_s: float = Field(
+        3600.0,
+        ge=60,
+        le=86_400,
+        description="How long before its Consumer span a message may have been sent, seconds, in whole minutes.",
+    )
+    run_spans: int = Field(
+        5_000_000, ge=1000, description="Spans of the minutes that are settled together; one minute in any case."
+    )
+    max_memory_bytes: int = Field(
+        400 * MIB, ge=64 * MIB, description="Memory that one of its statements may take in the store; the rest spills."
+    )

@@ -302,6 +302,10 @@ _SPECS = (
         ("signal", "state"),
     ),
     MetricSpec(
+        "sluiceway_processor_map_minutes_total", Kind.COUNTER, "{minute}", "Minutes of the service map settled."
+    ),
+    MetricSpec("sluiceway_processor_map_duration_seconds", Kind.HISTOGRAM, "s", "Settling them.", (), _SECONDS),
+    MetricSpec(
         "sluiceway_store_restarts_total",
         Kind.OBSERVED_COUNTER,
         "{restart}",

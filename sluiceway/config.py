@@ -23,7 +23,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSetti
 
 from dashboards.settings import ViewerSettings
 from ingest.settings import IngestSettings
-from processors.settings import BatchSettings
+from processors.settings import BatchSettings, ServiceMapSettings
 from schemas.errors import ConfigurationError
 from schemas.kafka_settings import KafkaSettings
 from schemas.settings import LogSettings, RetentionSettings, StoreSettings
@@ -74,6 +74,7 @@ class Config(BaseSettings):
     log: LogSettings = Field(LogSettings(), description="The embedded log.")
     kafka: KafkaSettings = Field(KafkaSettings(), description="The log on Kafka instead.")
     batch: BatchSettings = Field(BatchSettings(), description="When records become a batch, and when a consumer stops.")
+    service_map: ServiceMapSettings = Field(ServiceMapSettings(), description="Who calls whom, from stored spans.")
     store: StoreSettings = Field(StoreSettings(), description="The ClickHouse server.")
     retention: RetentionSettings = Field(RetentionSettings(), description="How long the store keeps what it holds.")
     viewer: ViewerSettings = Field(ViewerSettings(), description="The page to look at.")

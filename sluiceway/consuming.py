@@ -7,8 +7,9 @@ import time
 from collections.abc import Collection
 
 from processors.consume import Consumer, consumers
-from processors.settings import BatchSettings
+from processors.service_map.run import ServiceMap
 from schemas.signals import Signal
+from sluiceway.config import Config
 from sluiceway.log_access import LogAccess
 from sluiceway.store_access import StoreAccess
 
@@ -18,26 +19,29 @@ _log = logging.getLogger(__name__)
 class Consuming:
     """Begins once the schema and the decoder are there; `stop` is called once, whether it began or not."""
 
-    def __init__(
-        self, log: LogAccess, store: StoreAccess, settings: BatchSettings, signals: Collection[Signal]
-    ) -> None:
+    def __init__(self, log: LogAccess, store: StoreAccess, config: Config, signals: Collection[Signal]) -> None:
         self._log = log
         self._store = store
-        self._settings = settings
+        self._settings = config.batch
         self._signals = signals
         self._consumers: list[Consumer] = []
+        self._service_map = ServiceMap(store.connect_writer, config.service_map, config.retention.traces_days)
+        self._maps = config.service_map.enabled and Signal.TRACES in signals
 
     def begin(self) -> None:
-        """Start a consumer for each signal."""
+        """Start a consumer for each signal, and what makes the service map of what they store."""
         self._consumers = consumers(self._log.reader, self._store.inserter, self._settings, self._signals)
         for consumer in self._consumers:
             consumer.start()
+        if self._maps:
+            self._service_map.start()
 
     def stop(self, timeout_s: float) -> None:
         """End in order within twice `timeout_s`: one deadline for what waits, one for the batches under way.
 
         The embedded log is drained first: nobody else would store what it holds. From Kafka others go on.
         """
+        self._service_map.begin_stop()
         if not self._log.on_kafka:
             self._drain(timeout_s)
         deadline_s = time.monotonic() + timeout_s
@@ -46,6 +50,7 @@ class Consuming:
         for consumer in self._consumers:
             if not consumer.stop(max(0.0, deadline_s - time.monotonic())):
                 _log.warning("%s: a batch was under way; whoever reads it next repeats it", consumer.signal)
+        self._service_map.stop(max(0.0, deadline_s - time.monotonic()))
 
     def trouble(self) -> str | None:
         """Why a consumer failed the last time or gave up; None while all work."""

@@ -90,7 +90,7 @@ class Pipeline:
         self.access = StoreAccess.of(config)
         stores = role is not Role.INGEST
         self.store = EmbeddedStore(store_path(config), config.store) if stores and not self.access.remote else None
-        self._consuming = Consuming(self.log, self.access, config.batch, signals)
+        self._consuming = Consuming(self.log, self.access, config, signals)
         self._preparation = Preparation(
             config,
             self.access,

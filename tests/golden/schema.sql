@@ -719,6 +719,152 @@ WHERE Time >= {from:DateTime} AND if(Itself = 0,
     -- Back after a quarter of an hour in which another one ran: a rollback. Silence of all versions is none.
     Time - Itself >= 900 AND Latest > Itself AND BeforeIt != ServiceVersion);
 
+CREATE TABLE IF NOT EXISTS otel.service_edges_1m
+(
+    Time DateTime,
+    TenantId LowCardinality(String),
+    Environment LowCardinality(String),
+    Client LowCardinality(String),
+    Server LowCardinality(String),
+    Kind LowCardinality(String),
+    Calls SimpleAggregateFunction(max, UInt64),
+    Errors SimpleAggregateFunction(max, UInt64),
+    DurationSum SimpleAggregateFunction(max, UInt64),
+    DurationBuckets SimpleAggregateFunction(maxMap, Map(UInt16, UInt64)),
+    SlowestTrace AggregateFunction(argMax, String, UInt64)
+)
+ENGINE = AggregatingMergeTree
+PARTITION BY toDate(Time)
+ORDER BY (Time, TenantId, Environment, Client, Server, Kind)
+TTL Time + toIntervalDay(91)
+SETTINGS non_replicated_deduplication_window = 10000, fsync_after_insert = 1, fsync_part_directory = 1, ttl_only_drop_parts = 1, min_bytes_for_wide_part = 1048576, min_rows_for_wide_part = 0, min_level_for_wide_part = 1, merge_selector_base = 15, auto_statistics_types = '';
+
+CREATE TABLE IF NOT EXISTS otel.service_edges_1h
+(
+    Time DateTime,
+    TenantId LowCardinality(String),
+    Environment LowCardinality(String),
+    Client LowCardinality(String),
+    Server LowCardinality(String),
+    Kind LowCardinality(String),
+    Calls SimpleAggregateFunction(max, UInt64),
+    Errors SimpleAggregateFunction(max, UInt64),
+    DurationSum SimpleAggregateFunction(max, UInt64),
+    DurationBuckets SimpleAggregateFunction(maxMap, Map(UInt16, UInt64)),
+    SlowestTrace AggregateFunction(argMax, String, UInt64)
+)
+ENGINE = AggregatingMergeTree
+PARTITION BY toDate(Time)
+ORDER BY (Time, TenantId, Environment, Client, Server, Kind)
+TTL Time + toIntervalDay(401)
+SETTINGS non_replicated_deduplication_window = 10000, fsync_after_insert = 1, fsync_part_directory = 1, ttl_only_drop_parts = 1, min_bytes_for_wide_part = 1048576, min_rows_for_wide_part = 0, min_level_for_wide_part = 1, merge_selector_base = 15, auto_statistics_types = '';
+
+CREATE TABLE IF NOT EXISTS otel.service_edges_settled
+(
+    Time DateTime,
+    Spans SimpleAggregateFunction(max, UInt64),
+    SettledAt SimpleAggregateFunction(max, DateTime64(3))
+)
+ENGINE = AggregatingMergeTree
+PARTITION BY toDate(Time)
+ORDER BY Time
+TTL Time + toIntervalDay(91)
+SETTINGS non_replicated_deduplication_window = 10000, fsync_after_insert = 1, fsync_part_directory = 1, ttl_only_drop_parts = 1, min_bytes_for_wide_part = 1048576, min_rows_for_wide_part = 0, min_level_for_wide_part = 1, merge_selector_base = 15, auto_statistics_types = '';
+
+CREATE TABLE IF NOT EXISTS otel.service_addresses
+(
+    TenantId LowCardinality(String),
+    Address String,
+    ServiceName LowCardinality(String),
+    LastSeen SimpleAggregateFunction(max, DateTime)
+)
+ENGINE = AggregatingMergeTree
+ORDER BY (TenantId, Address, ServiceName)
+TTL LastSeen + toIntervalDay(401)
+SETTINGS non_replicated_deduplication_window = 10000, fsync_after_insert = 1, fsync_part_directory = 1;
+
+CREATE VIEW IF NOT EXISTS otel.service_map_1m AS
+WITH (buckets, q) -> if(empty(buckets), NULL, exp2((mapKeys(buckets)[arrayFirstIndex(
+    seen -> seen >= ceil(q * arraySum(mapValues(buckets))), arrayCumSum(mapValues(buckets)))] + 0.5) / 8)) AS quantile_ns
+SELECT
+    edge.TenantId AS TenantId,
+    edge.Environment AS Environment,
+    edge.Client AS Client,
+    edge.Server AS Server,
+    edge.Kind AS Kind,
+    sum(edge.MostCalls) AS Calls,
+    sum(edge.MostErrors) AS Errors,
+    sum(edge.LongestSum) AS DurationSum,
+    sumMap(edge.FullBuckets) AS DurationBuckets,
+    quantile_ns(sumMap(edge.FullBuckets), 0.5) AS P50,
+    quantile_ns(sumMap(edge.FullBuckets), 0.95) AS P95,
+    quantile_ns(sumMap(edge.FullBuckets), 0.99) AS P99,
+    argMaxMerge(edge.Slowest) AS SlowTraceId
+FROM
+(
+    -- A cell is written again, and whole, whenever a span of it came later: its largest figures are its last.
+    SELECT
+        Time,
+        TenantId,
+        Environment,
+        Client,
+        Server,
+        Kind,
+        max(Calls) AS MostCalls,
+        max(Errors) AS MostErrors,
+        max(DurationSum) AS LongestSum,
+        maxMap(DurationBuckets) AS FullBuckets,
+        argMaxMergeState(SlowestTrace) AS Slowest
+    FROM otel.service_edges_1m
+    WHERE Time >= {from:DateTime} AND Time < {to:DateTime}
+    GROUP BY Time, TenantId, Environment, Client, Server, Kind
+) AS edge
+-- An address where a service of ours answered is not outside.
+WHERE edge.Kind != 'host' OR (edge.TenantId, toString(edge.Server)) NOT IN (
+    SELECT TenantId, Address FROM otel.service_addresses)
+GROUP BY TenantId, Environment, Client, Server, Kind;
+
+CREATE VIEW IF NOT EXISTS otel.service_map_1h AS
+WITH (buckets, q) -> if(empty(buckets), NULL, exp2((mapKeys(buckets)[arrayFirstIndex(
+    seen -> seen >= ceil(q * arraySum(mapValues(buckets))), arrayCumSum(mapValues(buckets)))] + 0.5) / 8)) AS quantile_ns
+SELECT
+    edge.TenantId AS TenantId,
+    edge.Environment AS Environment,
+    edge.Client AS Client,
+    edge.Server AS Server,
+    edge.Kind AS Kind,
+    sum(edge.MostCalls) AS Calls,
+    sum(edge.MostErrors) AS Errors,
+    sum(edge.LongestSum) AS DurationSum,
+    sumMap(edge.FullBuckets) AS DurationBuckets,
+    quantile_ns(sumMap(edge.FullBuckets), 0.5) AS P50,
+    quantile_ns(sumMap(edge.FullBuckets), 0.95) AS P95,
+    quantile_ns(sumMap(edge.FullBuckets), 0.99) AS P99,
+    argMaxMerge(edge.Slowest) AS SlowTraceId
+FROM
+(
+    -- A cell is written again, and whole, whenever a span of it came later: its largest figures are its last.
+    SELECT
+        Time,
+        TenantId,
+        Environment,
+        Client,
+        Server,
+        Kind,
+        max(Calls) AS MostCalls,
+        max(Errors) AS MostErrors,
+        max(DurationSum) AS LongestSum,
+        maxMap(DurationBuckets) AS FullBuckets,
+        argMaxMergeState(SlowestTrace) AS Slowest
+    FROM otel.service_edges_1h
+    WHERE Time >= {from:DateTime} AND Time < {to:DateTime}
+    GROUP BY Time, TenantId, Environment, Client, Server, Kind
+) AS edge
+-- An address where a service of ours answered is not outside.
+WHERE edge.Kind != 'host' OR (edge.TenantId, toString(edge.Server)) NOT IN (
+    SELECT TenantId, Address FROM otel.service_addresses)
+GROUP BY TenantId, Environment, Client, Server, Kind;
+
 CREATE VIEW IF NOT EXISTS otel.otel_metrics_exp_histogram AS
 SELECT * FROM otel.otel_metrics_exponential_histogram;
 

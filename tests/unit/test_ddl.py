@@ -50,6 +50,10 @@ def test_retention_is_of_each_signal_with_a_day_of_grace() -> None:
         "spans_1h": 10,
         "logs_1m": 8,
         "metrics_1d": 10,
+        "service_edges_1m": 8,
+        "service_edges_1h": 10,
+        "service_edges_settled": 8,
+        "service_addresses": 10,
     }
 
 
@@ -66,7 +70,7 @@ def test_the_database_is_named_in_every_object_and_nowhere_else() -> None:
         assert "otel." not in definition.create
 
 
-@pytest.mark.parametrize("view", ["service_red_1m", "service_red_1h"])
+@pytest.mark.parametrize("view", ["service_red_1m", "service_red_1h", "service_map_1m", "service_map_1h"])
 def test_the_quantiles_of_a_view_are_computed_as_the_viewer_computes_them(view: str) -> None:
     def flat(sql: str) -> str:
         return re.sub(r"--.*|\s", "", sql)

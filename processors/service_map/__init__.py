@@ -1,0 +1,1 @@
+"""The service map: who calls whom, made from spans that are stored, minute by minute."""
