@@ -39,6 +39,19 @@ _METRIC_DAYS = f"""SELECT toStartOfDay(toDateTime(TimeUnix, 'UTC')) AS Start, '{
     FROM otel_metrics_{{kind}} GROUP BY Start, {_METRIC_KEYS}"""
 
 
+def _numbers(tier: str, start_of: str) -> tuple[str, str]:
+    keys = "TenantId, ServiceName, MetricName"
+    counted = " UNION ALL ".join(
+        f"""SELECT {start_of}(toDateTime(TimeUnix), 'UTC') AS Start, '{kind}' AS Kind, {keys},
+            toString(Attributes) AS Series, count(), toString(min((TimeUnix, Value))), toString(max((TimeUnix, Value)))
+            FROM otel_metrics_{kind} GROUP BY Start, {keys}, Series"""
+        for kind in ("gauge", "sum")
+    )
+    held = f"""SELECT Time AS Start, Kind, {keys}, toString(Attributes) AS Series, sum(Points), toString(min(First)),
+        toString(max(Last)) FROM numbers_{tier} GROUP BY Start, Kind, {keys}, Series"""
+    return held, counted
+
+
 def _spans(rollup: str, start_of: str) -> tuple[str, str]:
     return (
         f"""SELECT Time AS Start, {_SPAN_KEYS}, sum(Calls), sum(Errors), sum(DurationSum),
@@ -59,6 +72,8 @@ _ROLLUPS: Mapping[str, tuple[str, str]] = {
         f"""SELECT toStartOfMinute(toDateTime(Timestamp)) AS Minute, {_LOG_KEYS}, count()
             FROM otel_logs GROUP BY Minute, {_LOG_KEYS}""",
     ),
+    "numbers_1m": _numbers("1m", "toStartOfMinute"),
+    "numbers_1h": _numbers("1h", "toStartOfHour"),
     "metrics_1d": (
         f"""SELECT Time AS Start, Kind, {_METRIC_KEYS}, sum(Points), min(FirstSeen), max(LastSeen),
             uniqCombinedMerge(12)(Series) FROM metrics_1d GROUP BY Start, Kind, {_METRIC_KEYS}""",

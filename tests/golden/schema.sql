@@ -600,6 +600,364 @@ SELECT
 FROM otel.otel_metrics_summary
 GROUP BY Time, TenantId, ServiceName, MetricName, Kind, Unit, Temporality, Monotonic, ServiceVersion, Environment;
 
+CREATE TABLE IF NOT EXISTS otel.numbers_1m
+(
+    Time DateTime,
+    TenantId LowCardinality(String),
+    ServiceName LowCardinality(String),
+    MetricName LowCardinality(String),
+    SeriesId UInt64,
+    StartTime DateTime64(9),
+    Kind LowCardinality(String),
+    Unit LowCardinality(String),
+    Temporality LowCardinality(String),
+    Monotonic Bool,
+    ResourceAttributes SimpleAggregateFunction(any, Map(String, String)),
+    Attributes SimpleAggregateFunction(any, Map(String, String)),
+    First SimpleAggregateFunction(min, Tuple(DateTime64(9), Float64)),
+    Last SimpleAggregateFunction(max, Tuple(DateTime64(9), Float64)),
+    Points SimpleAggregateFunction(sum, UInt64),
+    Sum SimpleAggregateFunction(sum, Float64),
+    Min SimpleAggregateFunction(min, Float64),
+    Max SimpleAggregateFunction(max, Float64),
+    Exemplar AggregateFunction(argMaxArray, Array(String), Array(Float64))
+)
+ENGINE = AggregatingMergeTree
+PARTITION BY toDate(Time)
+ORDER BY (ServiceName, MetricName, Time, TenantId, SeriesId, StartTime, Kind, Unit, Temporality, Monotonic)
+TTL Time + toIntervalDay(91)
+SETTINGS non_replicated_deduplication_window = 10000, fsync_after_insert = 1, fsync_part_directory = 1, ttl_only_drop_parts = 1, min_bytes_for_wide_part = 1048576, min_rows_for_wide_part = 0, min_level_for_wide_part = 1, merge_selector_base = 15, auto_statistics_types = '';
+
+CREATE MATERIALIZED VIEW IF NOT EXISTS otel.numbers_1m_gauge_mv TO otel.numbers_1m AS
+SELECT
+    toStartOfMinute(toDateTime(point.TimeUnix)) AS Time,
+    point.TenantId AS TenantId,
+    point.ServiceName AS ServiceName,
+    point.MetricName AS MetricName,
+    cityHash64(point.ResourceAttributes, point.ScopeName, point.Attributes, Kind, Unit, Temporality, Monotonic) AS SeriesId,
+    -- Runs of a cumulative series are told apart by it; delta points begin anew each time and would each be a row.
+    if(Temporality = 'cumulative', point.StartTimeUnix, toDateTime64(0, 9)) AS StartTime,
+    'gauge' AS Kind,
+    point.MetricUnit AS Unit,
+    '' AS Temporality,
+    false AS Monotonic,
+    any(point.ResourceAttributes) AS ResourceAttributes,
+    any(point.Attributes) AS Attributes,
+    min((point.TimeUnix, point.Value)) AS First,
+    max((point.TimeUnix, point.Value)) AS Last,
+    count() AS Points,
+    sum(point.Value) AS Sum,
+    min(point.Value) AS Min,
+    max(point.Value) AS Max,
+    argMaxArrayState(point.Exemplars.TraceId, point.Exemplars.Value) AS Exemplar
+FROM otel.otel_metrics_gauge AS point
+-- Flag 1: no recorded value, as when a series ended.
+WHERE NOT bitTest(point.Flags, 0) AND NOT isNaN(point.Value)
+GROUP BY Time, TenantId, ServiceName, MetricName, SeriesId, StartTime, Kind, Unit, Temporality, Monotonic;
+
+CREATE MATERIALIZED VIEW IF NOT EXISTS otel.numbers_1m_sum_mv TO otel.numbers_1m AS
+SELECT
+    toStartOfMinute(toDateTime(point.TimeUnix)) AS Time,
+    point.TenantId AS TenantId,
+    point.ServiceName AS ServiceName,
+    point.MetricName AS MetricName,
+    cityHash64(point.ResourceAttributes, point.ScopeName, point.Attributes, Kind, Unit, Temporality, Monotonic) AS SeriesId,
+    -- Runs of a cumulative series are told apart by it; delta points begin anew each time and would each be a row.
+    if(Temporality = 'cumulative', point.StartTimeUnix, toDateTime64(0, 9)) AS StartTime,
+    'sum' AS Kind,
+    point.MetricUnit AS Unit,
+    multiIf(AggregationTemporality = 1, 'delta', AggregationTemporality = 2, 'cumulative', '') AS Temporality,
+    IsMonotonic AS Monotonic,
+    any(point.ResourceAttributes) AS ResourceAttributes,
+    any(point.Attributes) AS Attributes,
+    min((point.TimeUnix, point.Value)) AS First,
+    max((point.TimeUnix, point.Value)) AS Last,
+    count() AS Points,
+    sum(point.Value) AS Sum,
+    min(point.Value) AS Min,
+    max(point.Value) AS Max,
+    argMaxArrayState(point.Exemplars.TraceId, point.Exemplars.Value) AS Exemplar
+FROM otel.otel_metrics_sum AS point
+-- Flag 1: no recorded value, as when a series ended.
+WHERE NOT bitTest(point.Flags, 0) AND NOT isNaN(point.Value)
+GROUP BY Time, TenantId, ServiceName, MetricName, SeriesId, StartTime, Kind, Unit, Temporality, Monotonic;
+
+CREATE TABLE IF NOT EXISTS otel.numbers_1h
+(
+    Time DateTime,
+    TenantId LowCardinality(String),
+    ServiceName LowCardinality(String),
+    MetricName LowCardinality(String),
+    SeriesId UInt64,
+    StartTime DateTime64(9),
+    Kind LowCardinality(String),
+    Unit LowCardinality(String),
+    Temporality LowCardinality(String),
+    Monotonic Bool,
+    ResourceAttributes SimpleAggregateFunction(any, Map(String, String)),
+    Attributes SimpleAggregateFunction(any, Map(String, String)),
+    First SimpleAggregateFunction(min, Tuple(DateTime64(9), Float64)),
+    Last SimpleAggregateFunction(max, Tuple(DateTime64(9), Float64)),
+    Points SimpleAggregateFunction(sum, UInt64),
+    Sum SimpleAggregateFunction(sum, Float64),
+    Min SimpleAggregateFunction(min, Float64),
+    Max SimpleAggregateFunction(max, Float64),
+    Exemplar AggregateFunction(argMaxArray, Array(String), Array(Float64))
+)
+ENGINE = AggregatingMergeTree
+PARTITION BY toDate(Time)
+ORDER BY (ServiceName, MetricName, Time, TenantId, SeriesId, StartTime, Kind, Unit, Temporality, Monotonic)
+TTL Time + toIntervalDay(401)
+SETTINGS non_replicated_deduplication_window = 10000, fsync_after_insert = 1, fsync_part_directory = 1, ttl_only_drop_parts = 1, min_bytes_for_wide_part = 1048576, min_rows_for_wide_part = 0, min_level_for_wide_part = 1, merge_selector_base = 15, auto_statistics_types = '';
+
+CREATE MATERIALIZED VIEW IF NOT EXISTS otel.numbers_1h_mv TO otel.numbers_1h AS
+SELECT
+    toStartOfHour(cell.Time, 'UTC') AS Time,
+    TenantId,
+    ServiceName,
+    MetricName,
+    SeriesId,
+    StartTime,
+    Kind,
+    Unit,
+    Temporality,
+    Monotonic,
+    any(cell.ResourceAttributes) AS ResourceAttributes,
+    any(cell.Attributes) AS Attributes,
+    min(cell.First) AS First,
+    max(cell.Last) AS Last,
+    sum(cell.Points) AS Points,
+    sum(cell.Sum) AS Sum,
+    min(cell.Min) AS Min,
+    max(cell.Max) AS Max,
+    argMaxArrayMergeState(cell.Exemplar) AS Exemplar
+FROM otel.numbers_1m AS cell
+GROUP BY Time, TenantId, ServiceName, MetricName, SeriesId, StartTime, Kind, Unit, Temporality, Monotonic;
+
+CREATE VIEW IF NOT EXISTS otel.counter_1m AS
+SELECT
+    Time,
+    TenantId,
+    SeriesId,
+    ResourceAttributes,
+    Attributes,
+    Unit,
+    Increase,
+    Increase / {step:UInt32} AS Rate,
+    Resets,
+    Points,
+    PrometheusIncrease,
+    PrometheusIncrease / {step:UInt32} AS PrometheusRate,
+    ExemplarTraceId
+FROM
+(
+    SELECT
+        {from:DateTime} + intDiv(toUnixTimestamp(Cell) - toUnixTimestamp({from:DateTime}), {step:UInt32}) * {step:UInt32}
+            AS Time,
+        TenantId,
+        SeriesId,
+        any(Resource) AS ResourceAttributes,
+        any(Own) AS Attributes,
+        any(UnitOf) AS Unit,
+        sum(Added) AS Increase,
+        sum(Fell) AS Resets,
+        sum(Seen) AS Points,
+        -- Prometheus' extrapolation (promql/functions.go, extrapolatedRate): from the first and the last sample of the window
+        -- to its edges, but not below zero and not over a gap.
+        min(Earliest) AS FirstPoint,
+        max(Latest) AS LastPoint,
+        LastPoint.2 - FirstPoint.2 + sum(if(Before.1 >= toDateTime64(Time, 9), Lost, 0) + LostInside) AS Between,
+        (toUnixTimestamp64Nano(LastPoint.1) - toUnixTimestamp64Nano(FirstPoint.1)) / 1e9 AS Sampled_s,
+        Sampled_s / (Points - 1) AS Each_s,
+        (toUnixTimestamp64Nano(FirstPoint.1) - toUnixTimestamp(Time) * 1000000000) / 1e9 AS ToStart_s,
+        ((toUnixTimestamp(Time) + {step:UInt32}) * 1000000000 - toUnixTimestamp64Nano(LastPoint.1)) / 1e9 AS ToEnd_s,
+        if(Monotone AND Between > 0 AND FirstPoint.2 >= 0, least(ToStart_s, Sampled_s * FirstPoint.2 / Between), ToStart_s) AS ToZero_s,
+        multiIf(any(Delta), Increase, Points < 2 OR Sampled_s <= 0, NULL, Between * (Sampled_s
+            + if(ToZero_s < Each_s * 1.1, ToZero_s, Each_s / 2) + if(ToEnd_s < Each_s * 1.1, ToEnd_s, Each_s / 2)) / Sampled_s)
+            AS PrometheusIncrease,
+        argMaxArrayMerge(Exemplars) AS ExemplarTraceId
+    FROM
+    (
+        SELECT
+            *,
+            Temporality = 'delta' AS Delta,
+            lagInFrame(Latest) OVER series AS Before,
+            lagInFrame(StartTime) OVER series AS StartBefore,
+            lagInFrame(toUInt8(1)) OVER series AS Follows,
+            Follows AND StartTime > StartBefore AND StartTime >= Before.1 AS Restarted,
+            Monotone AND Follows AND NOT Restarted AND Earliest.2 < Before.2 AS Dropped,
+            Monotone AND Latest.2 < Earliest.2 AS DroppedInside,
+            if(Dropped OR (Restarted AND Monotone AND Earliest.2 < Before.2), Before.2, 0) AS Lost,
+            if(DroppedInside, Earliest.2, 0) AS LostInside,
+            multiIf(
+                Delta, Total,
+                -- What a run counted before its first point was counted since it began.
+                NOT Follows, if(StartTime >= toDateTime64(SinceWhen, 9), Earliest.2, 0),
+                Restarted OR Dropped, Earliest.2,
+                Earliest.2 - Before.2
+            ) + multiIf(Delta, 0, DroppedInside, Latest.2, Latest.2 - Earliest.2) AS Added,
+            if(Delta, 0, (Restarted OR Dropped) + DroppedInside) AS Fell
+        FROM
+        (
+            SELECT
+                cell.Time AS Cell,
+                cell.TenantId AS TenantId,
+                cell.SeriesId AS SeriesId,
+                cell.StartTime AS StartTime,
+                cell.Temporality AS Temporality,
+                cell.Monotonic AS Monotone,
+                any(cell.Unit) AS UnitOf,
+                any(cell.ResourceAttributes) AS Resource,
+                any(cell.Attributes) AS Own,
+                min(cell.First) AS Earliest,
+                max(cell.Last) AS Latest,
+                sum(cell.Points) AS Seen,
+                sum(cell.Sum) AS Total,
+                argMaxArrayMergeState(cell.Exemplar) AS Exemplars,
+                {from:DateTime} - 3600 AS SinceWhen
+            FROM otel.numbers_1m AS cell
+            WHERE cell.ServiceName = {service:String} AND cell.MetricName = {metric:String} AND cell.Kind = 'sum'
+                AND cell.Time >= {from:DateTime} - 3600 AND cell.Time < {to:DateTime}
+            GROUP BY Cell, TenantId, SeriesId, StartTime, Temporality, Monotone
+        )
+        WINDOW series AS (PARTITION BY TenantId, SeriesId ORDER BY Earliest ROWS BETWEEN 1 PRECEDING AND CURRENT ROW)
+    )
+    WHERE Cell >= {from:DateTime}
+    GROUP BY Time, TenantId, SeriesId, Monotone
+);
+
+CREATE VIEW IF NOT EXISTS otel.counter_1h AS
+SELECT
+    Time,
+    TenantId,
+    SeriesId,
+    ResourceAttributes,
+    Attributes,
+    Unit,
+    Increase,
+    Increase / {step:UInt32} AS Rate,
+    Resets,
+    Points,
+    PrometheusIncrease,
+    PrometheusIncrease / {step:UInt32} AS PrometheusRate,
+    ExemplarTraceId
+FROM
+(
+    SELECT
+        {from:DateTime} + intDiv(toUnixTimestamp(Cell) - toUnixTimestamp({from:DateTime}), {step:UInt32}) * {step:UInt32}
+            AS Time,
+        TenantId,
+        SeriesId,
+        any(Resource) AS ResourceAttributes,
+        any(Own) AS Attributes,
+        any(UnitOf) AS Unit,
+        sum(Added) AS Increase,
+        sum(Fell) AS Resets,
+        sum(Seen) AS Points,
+        -- Prometheus' extrapolation (promql/functions.go, extrapolatedRate): from the first and the last sample of the window
+        -- to its edges, but not below zero and not over a gap.
+        min(Earliest) AS FirstPoint,
+        max(Latest) AS LastPoint,
+        LastPoint.2 - FirstPoint.2 + sum(if(Before.1 >= toDateTime64(Time, 9), Lost, 0) + LostInside) AS Between,
+        (toUnixTimestamp64Nano(LastPoint.1) - toUnixTimestamp64Nano(FirstPoint.1)) / 1e9 AS Sampled_s,
+        Sampled_s / (Points - 1) AS Each_s,
+        (toUnixTimestamp64Nano(FirstPoint.1) - toUnixTimestamp(Time) * 1000000000) / 1e9 AS ToStart_s,
+        ((toUnixTimestamp(Time) + {step:UInt32}) * 1000000000 - toUnixTimestamp64Nano(LastPoint.1)) / 1e9 AS ToEnd_s,
+        if(Monotone AND Between > 0 AND FirstPoint.2 >= 0, least(ToStart_s, Sampled_s * FirstPoint.2 / Between), ToStart_s) AS ToZero_s,
+        multiIf(any(Delta), Increase, Points < 2 OR Sampled_s <= 0, NULL, Between * (Sampled_s
+            + if(ToZero_s < Each_s * 1.1, ToZero_s, Each_s / 2) + if(ToEnd_s < Each_s * 1.1, ToEnd_s, Each_s / 2)) / Sampled_s)
+            AS PrometheusIncrease,
+        argMaxArrayMerge(Exemplars) AS ExemplarTraceId
+    FROM
+    (
+        SELECT
+            *,
+            Temporality = 'delta' AS Delta,
+            lagInFrame(Latest) OVER series AS Before,
+            lagInFrame(StartTime) OVER series AS StartBefore,
+            lagInFrame(toUInt8(1)) OVER series AS Follows,
+            Follows AND StartTime > StartBefore AND StartTime >= Before.1 AS Restarted,
+            Monotone AND Follows AND NOT Restarted AND Earliest.2 < Before.2 AS Dropped,
+            Monotone AND Latest.2 < Earliest.2 AS DroppedInside,
+            if(Dropped OR (Restarted AND Monotone AND Earliest.2 < Before.2), Before.2, 0) AS Lost,
+            if(DroppedInside, Earliest.2, 0) AS LostInside,
+            multiIf(
+                Delta, Total,
+                -- What a run counted before its first point was counted since it began.
+                NOT Follows, if(StartTime >= toDateTime64(SinceWhen, 9), Earliest.2, 0),
+                Restarted OR Dropped, Earliest.2,
+                Earliest.2 - Before.2
+            ) + multiIf(Delta, 0, DroppedInside, Latest.2, Latest.2 - Earliest.2) AS Added,
+            if(Delta, 0, (Restarted OR Dropped) + DroppedInside) AS Fell
+        FROM
+        (
+            SELECT
+                cell.Time AS Cell,
+                cell.TenantId AS TenantId,
+                cell.SeriesId AS SeriesId,
+                cell.StartTime AS StartTime,
+                cell.Temporality AS Temporality,
+                cell.Monotonic AS Monotone,
+                any(cell.Unit) AS UnitOf,
+                any(cell.ResourceAttributes) AS Resource,
+                any(cell.Attributes) AS Own,
+                min(cell.First) AS Earliest,
+                max(cell.Last) AS Latest,
+                sum(cell.Points) AS Seen,
+                sum(cell.Sum) AS Total,
+                argMaxArrayMergeState(cell.Exemplar) AS Exemplars,
+                {from:DateTime} - 86400 AS SinceWhen
+            FROM otel.numbers_1h AS cell
+            WHERE cell.ServiceName = {service:String} AND cell.MetricName = {metric:String} AND cell.Kind = 'sum'
+                AND cell.Time >= {from:DateTime} - 86400 AND cell.Time < {to:DateTime}
+            GROUP BY Cell, TenantId, SeriesId, StartTime, Temporality, Monotone
+        )
+        WINDOW series AS (PARTITION BY TenantId, SeriesId ORDER BY Earliest ROWS BETWEEN 1 PRECEDING AND CURRENT ROW)
+    )
+    WHERE Cell >= {from:DateTime}
+    GROUP BY Time, TenantId, SeriesId, Monotone
+);
+
+CREATE VIEW IF NOT EXISTS otel.gauge_1m AS
+SELECT
+    {from:DateTime} + intDiv(toUnixTimestamp(cell.Time) - toUnixTimestamp({from:DateTime}), {step:UInt32}) * {step:UInt32}
+        AS Time,
+    cell.TenantId AS TenantId,
+    cell.SeriesId AS SeriesId,
+    any(cell.ResourceAttributes) AS ResourceAttributes,
+    any(cell.Attributes) AS Attributes,
+    any(cell.Unit) AS Unit,
+    min(cell.Min) AS Lowest,
+    max(cell.Max) AS Highest,
+    sum(cell.Sum) / sum(cell.Points) AS Average,
+    max(cell.Last).2 AS Latest,
+    sum(cell.Points) AS Points,
+    argMaxArrayMerge(cell.Exemplar) AS ExemplarTraceId
+FROM otel.numbers_1m AS cell
+WHERE cell.ServiceName = {service:String} AND cell.MetricName = {metric:String}
+    AND cell.Time >= {from:DateTime} AND cell.Time < {to:DateTime}
+GROUP BY Time, TenantId, SeriesId;
+
+CREATE VIEW IF NOT EXISTS otel.gauge_1h AS
+SELECT
+    {from:DateTime} + intDiv(toUnixTimestamp(cell.Time) - toUnixTimestamp({from:DateTime}), {step:UInt32}) * {step:UInt32}
+        AS Time,
+    cell.TenantId AS TenantId,
+    cell.SeriesId AS SeriesId,
+    any(cell.ResourceAttributes) AS ResourceAttributes,
+    any(cell.Attributes) AS Attributes,
+    any(cell.Unit) AS Unit,
+    min(cell.Min) AS Lowest,
+    max(cell.Max) AS Highest,
+    sum(cell.Sum) / sum(cell.Points) AS Average,
+    max(cell.Last).2 AS Latest,
+    sum(cell.Points) AS Points,
+    argMaxArrayMerge(cell.Exemplar) AS ExemplarTraceId
+FROM otel.numbers_1h AS cell
+WHERE cell.ServiceName = {service:String} AND cell.MetricName = {metric:String}
+    AND cell.Time >= {from:DateTime} AND cell.Time < {to:DateTime}
+GROUP BY Time, TenantId, SeriesId;
+
 CREATE VIEW IF NOT EXISTS otel.inventory_services AS
 SELECT
     TenantId,
