@@ -82,6 +82,11 @@ _METRIC_KINDS: Mapping[str, Mapping[str, str]] = {
 _SEEN = """,
     FirstSeen SimpleAggregateFunction(min, DateTime) DEFAULT Time,
     LastSeen SimpleAggregateFunction(max, DateTime) DEFAULT Time"""
+# How far before its period a view of increases looks for the point that came before.
+_LOOKBACK: Mapping[str, Mapping[str, str]] = {
+    "1m": {"tier": "1m", "lookback_s": "3600"},
+    "1h": {"tier": "1h", "lookback_s": "86400"},
+}
 # Objects in creation order. Several may come from one file, which then names what differs between them.
 _FILES: Mapping[str, tuple[str, Mapping[str, str]]] = {
     "otel_traces_trace_id_ts": ("otel_traces_trace_id_ts", {}),
@@ -100,10 +105,18 @@ _FILES: Mapping[str, tuple[str, Mapping[str, str]]] = {
     **{f"numbers_1m_{kind}_mv": ("numbers_1m_mv", _METRIC_KINDS[kind]) for kind in ("gauge", "sum")},
     "numbers_1h": ("numbers", {"tier": "1h"}),
     "numbers_1h_mv": ("numbers_1h_mv", {}),
-    "counter_1m": ("counter", {"tier": "1m", "lookback_s": "3600"}),
-    "counter_1h": ("counter", {"tier": "1h", "lookback_s": "86400"}),
+    "counter_1m": ("counter", _LOOKBACK["1m"]),
+    "counter_1h": ("counter", _LOOKBACK["1h"]),
     "gauge_1m": ("gauge", {"tier": "1m"}),
     "gauge_1h": ("gauge", {"tier": "1h"}),
+    "histograms_1m": ("histograms", {"tier": "1m"}),
+    "histograms_1m_mv": ("histograms_1m_mv", _METRIC_KINDS["histogram"]),
+    "histograms_1h": ("histograms", {"tier": "1h"}),
+    "histograms_1h_mv": ("histograms_1h_mv", {}),
+    "histogram_1m": ("histogram", _LOOKBACK["1m"]),
+    "histogram_1h": ("histogram", _LOOKBACK["1h"]),
+    "histogram_quantile_1m": ("histogram_quantile", {"tier": "1m"}),
+    "histogram_quantile_1h": ("histogram_quantile", {"tier": "1h"}),
     "inventory_services": ("inventory_services", {}),
     "inventory_versions": ("inventory_versions", {}),
     "inventory_operations": ("inventory_operations", {}),

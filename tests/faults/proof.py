@@ -39,17 +39,27 @@ _METRIC_DAYS = f"""SELECT toStartOfDay(toDateTime(TimeUnix, 'UTC')) AS Start, '{
     FROM otel_metrics_{{kind}} GROUP BY Start, {_METRIC_KEYS}"""
 
 
-def _numbers(tier: str, start_of: str) -> tuple[str, str]:
+def _series(tier: str, start_of: str, kinds: Mapping[str, str], rollup: str, kind: str) -> tuple[str, str]:
+    """First and last point of every series; `kinds` to the columns that their points are compared by."""
     keys = "TenantId, ServiceName, MetricName"
     counted = " UNION ALL ".join(
-        f"""SELECT {start_of}(toDateTime(TimeUnix), 'UTC') AS Start, '{kind}' AS Kind, {keys},
-            toString(Attributes) AS Series, count(), toString(min((TimeUnix, Value))), toString(max((TimeUnix, Value)))
-            FROM otel_metrics_{kind} GROUP BY Start, {keys}, Series"""
-        for kind in ("gauge", "sum")
+        f"""SELECT {start_of}(toDateTime(TimeUnix), 'UTC') AS Start, '{name}' AS Kind, {keys},
+            toString(Attributes) AS Series, count(),
+            toString(min((TimeUnix, {value}))), toString(max((TimeUnix, {value})))
+            FROM otel_metrics_{name} GROUP BY Start, {keys}, Series"""
+        for name, value in kinds.items()
     )
-    held = f"""SELECT Time AS Start, Kind, {keys}, toString(Attributes) AS Series, sum(Points), toString(min(First)),
-        toString(max(Last)) FROM numbers_{tier} GROUP BY Start, Kind, {keys}, Series"""
+    held = f"""SELECT Time AS Start, {kind} AS Kind, {keys}, toString(Attributes) AS Series, sum(Points),
+        toString(min(First)), toString(max(Last)) FROM {rollup}_{tier} GROUP BY Start, Kind, {keys}, Series"""
     return held, counted
+
+
+def _numbers(tier: str, start_of: str) -> tuple[str, str]:
+    return _series(tier, start_of, {"gauge": "Value", "sum": "Value"}, "numbers", "Kind")
+
+
+def _histograms(tier: str, start_of: str) -> tuple[str, str]:
+    return _series(tier, start_of, {"histogram": "Count, Sum, BucketCounts"}, "histograms", "'histogram'")
 
 
 def _spans(rollup: str, start_of: str) -> tuple[str, str]:
@@ -74,6 +84,8 @@ _ROLLUPS: Mapping[str, tuple[str, str]] = {
     ),
     "numbers_1m": _numbers("1m", "toStartOfMinute"),
     "numbers_1h": _numbers("1h", "toStartOfHour"),
+    "histograms_1m": _histograms("1m", "toStartOfMinute"),
+    "histograms_1h": _histograms("1h", "toStartOfHour"),
     "metrics_1d": (
         f"""SELECT Time AS Start, Kind, {_METRIC_KEYS}, sum(Points), min(FirstSeen), max(LastSeen),
             uniqCombinedMerge(12)(Series) FROM metrics_1d GROUP BY Start, Kind, {_METRIC_KEYS}""",

@@ -958,6 +958,321 @@ WHERE cell.ServiceName = {service:String} AND cell.MetricName = {metric:String}
     AND cell.Time >= {from:DateTime} AND cell.Time < {to:DateTime}
 GROUP BY Time, TenantId, SeriesId;
 
+CREATE TABLE IF NOT EXISTS otel.histograms_1m
+(
+    Time DateTime,
+    TenantId LowCardinality(String),
+    ServiceName LowCardinality(String),
+    MetricName LowCardinality(String),
+    SeriesId UInt64,
+    StartTime DateTime64(9),
+    Unit LowCardinality(String),
+    Temporality LowCardinality(String),
+    ResourceAttributes SimpleAggregateFunction(any, Map(String, String)),
+    Attributes SimpleAggregateFunction(any, Map(String, String)),
+    Bounds SimpleAggregateFunction(any, Array(Float64)),
+    First SimpleAggregateFunction(min, Tuple(DateTime64(9), UInt64, Float64, Array(UInt64))),
+    Last SimpleAggregateFunction(max, Tuple(DateTime64(9), UInt64, Float64, Array(UInt64))),
+    Points SimpleAggregateFunction(sum, UInt64),
+    DeltaCount SimpleAggregateFunction(sum, UInt64),
+    DeltaSum SimpleAggregateFunction(sum, Float64),
+    DeltaBuckets AggregateFunction(sumForEach, Array(UInt64)),
+    Exemplar AggregateFunction(argMaxArray, Array(String), Array(Float64))
+)
+ENGINE = AggregatingMergeTree
+PARTITION BY toDate(Time)
+ORDER BY (ServiceName, MetricName, Time, TenantId, SeriesId, StartTime, Unit, Temporality)
+TTL Time + toIntervalDay(91)
+SETTINGS non_replicated_deduplication_window = 10000, fsync_after_insert = 1, fsync_part_directory = 1, ttl_only_drop_parts = 1, min_bytes_for_wide_part = 1048576, min_rows_for_wide_part = 0, min_level_for_wide_part = 1, merge_selector_base = 15, auto_statistics_types = '';
+
+CREATE MATERIALIZED VIEW IF NOT EXISTS otel.histograms_1m_mv TO otel.histograms_1m AS
+SELECT
+    toStartOfMinute(toDateTime(point.TimeUnix)) AS Time,
+    point.TenantId AS TenantId,
+    point.ServiceName AS ServiceName,
+    point.MetricName AS MetricName,
+    -- Buckets can only be added where bounds are equal, and so are their numbers.
+    cityHash64(point.ResourceAttributes, point.ScopeName, point.Attributes, Unit, Temporality, point.ExplicitBounds,
+        length(point.BucketCounts)) AS SeriesId,
+    if(Temporality = 'cumulative', point.StartTimeUnix, toDateTime64(0, 9)) AS StartTime,
+    point.MetricUnit AS Unit,
+    multiIf(AggregationTemporality = 1, 'delta', AggregationTemporality = 2, 'cumulative', '') AS Temporality,
+    any(point.ResourceAttributes) AS ResourceAttributes,
+    any(point.Attributes) AS Attributes,
+    any(point.ExplicitBounds) AS Bounds,
+    min((point.TimeUnix, point.Count, point.Sum, point.BucketCounts)) AS First,
+    max((point.TimeUnix, point.Count, point.Sum, point.BucketCounts)) AS Last,
+    count() AS Points,
+    -- Sums of cumulative points mean nothing.
+    sumIf(point.Count, Temporality != 'cumulative') AS DeltaCount,
+    sumIf(point.Sum, Temporality != 'cumulative') AS DeltaSum,
+    sumForEachState(if(Temporality = 'cumulative', [], point.BucketCounts)) AS DeltaBuckets,
+    argMaxArrayState(point.Exemplars.TraceId, point.Exemplars.Value) AS Exemplar
+FROM otel.otel_metrics_histogram AS point
+-- Flag 1: no recorded value, as when a series ended.
+WHERE NOT bitTest(point.Flags, 0)
+GROUP BY Time, TenantId, ServiceName, MetricName, SeriesId, StartTime, Unit, Temporality;
+
+CREATE TABLE IF NOT EXISTS otel.histograms_1h
+(
+    Time DateTime,
+    TenantId LowCardinality(String),
+    ServiceName LowCardinality(String),
+    MetricName LowCardinality(String),
+    SeriesId UInt64,
+    StartTime DateTime64(9),
+    Unit LowCardinality(String),
+    Temporality LowCardinality(String),
+    ResourceAttributes SimpleAggregateFunction(any, Map(String, String)),
+    Attributes SimpleAggregateFunction(any, Map(String, String)),
+    Bounds SimpleAggregateFunction(any, Array(Float64)),
+    First SimpleAggregateFunction(min, Tuple(DateTime64(9), UInt64, Float64, Array(UInt64))),
+    Last SimpleAggregateFunction(max, Tuple(DateTime64(9), UInt64, Float64, Array(UInt64))),
+    Points SimpleAggregateFunction(sum, UInt64),
+    DeltaCount SimpleAggregateFunction(sum, UInt64),
+    DeltaSum SimpleAggregateFunction(sum, Float64),
+    DeltaBuckets AggregateFunction(sumForEach, Array(UInt64)),
+    Exemplar AggregateFunction(argMaxArray, Array(String), Array(Float64))
+)
+ENGINE = AggregatingMergeTree
+PARTITION BY toDate(Time)
+ORDER BY (ServiceName, MetricName, Time, TenantId, SeriesId, StartTime, Unit, Temporality)
+TTL Time + toIntervalDay(401)
+SETTINGS non_replicated_deduplication_window = 10000, fsync_after_insert = 1, fsync_part_directory = 1, ttl_only_drop_parts = 1, min_bytes_for_wide_part = 1048576, min_rows_for_wide_part = 0, min_level_for_wide_part = 1, merge_selector_base = 15, auto_statistics_types = '';
+
+CREATE MATERIALIZED VIEW IF NOT EXISTS otel.histograms_1h_mv TO otel.histograms_1h AS
+SELECT
+    toStartOfHour(cell.Time, 'UTC') AS Time,
+    TenantId,
+    ServiceName,
+    MetricName,
+    SeriesId,
+    StartTime,
+    Unit,
+    Temporality,
+    any(cell.ResourceAttributes) AS ResourceAttributes,
+    any(cell.Attributes) AS Attributes,
+    any(cell.Bounds) AS Bounds,
+    min(cell.First) AS First,
+    max(cell.Last) AS Last,
+    sum(cell.Points) AS Points,
+    sum(cell.DeltaCount) AS DeltaCount,
+    sum(cell.DeltaSum) AS DeltaSum,
+    sumForEachMergeState(cell.DeltaBuckets) AS DeltaBuckets,
+    argMaxArrayMergeState(cell.Exemplar) AS Exemplar
+FROM otel.histograms_1m AS cell
+GROUP BY Time, TenantId, ServiceName, MetricName, SeriesId, StartTime, Unit, Temporality;
+
+CREATE VIEW IF NOT EXISTS otel.histogram_1m AS
+SELECT
+    {from:DateTime} + intDiv(toUnixTimestamp(Cell) - toUnixTimestamp({from:DateTime}), {step:UInt32}) * {step:UInt32}
+        AS Time,
+    TenantId,
+    SeriesId,
+    any(Resource) AS ResourceAttributes,
+    any(Own) AS Attributes,
+    any(UnitOf) AS Unit,
+    any(Edges) AS Bounds,
+    sumForEach(arrayMap((gained, further) -> gained + further, Gained.3, Further.3)) AS Buckets,
+    sum(Gained.1 + Further.1) AS Count,
+    sum(Gained.2 + Further.2) AS Sum,
+    Count / {step:UInt32} AS Rate,
+    sum(Fell) AS Resets,
+    sum(Seen) AS Points,
+    argMaxArrayMerge(Exemplars) AS ExemplarTraceId
+FROM
+(
+    SELECT
+        *,
+        Temporality = 'delta' AS Delta,
+        lagInFrame(Latest) OVER series AS Before,
+        lagInFrame(StartTime) OVER series AS StartBefore,
+        lagInFrame(toUInt8(1)) OVER series AS Follows,
+        -- A histogram never counts down: one whose count falls began anew, whole, whatever its buckets say apart.
+        NOT Delta AND Follows AND (StartTime > StartBefore AND StartTime >= Before.1 OR Earliest.2 < Before.2) AS BeganAnew,
+        NOT Delta AND Latest.2 < Earliest.2 AS FellInside,
+        toUInt8(BeganAnew) + toUInt8(FellInside) AS Fell,
+        -- Up to the cell's first point: what a run counted before it was counted since the run began.
+        multiIf(
+            Delta, (toInt64(DeltaCount), DeltaSum, arrayMap(bucket -> toInt64(bucket), DeltaBuckets)),
+            BeganAnew OR (NOT Follows AND StartTime >= toDateTime64(SinceWhen, 9)),
+                (toInt64(Earliest.2), Earliest.3, arrayMap(bucket -> toInt64(bucket), Earliest.4)),
+            NOT Follows, (toInt64(0), toFloat64(0), arrayMap(bucket -> toInt64(0), Earliest.4)),
+            (toInt64(Earliest.2) - toInt64(Before.2), Earliest.3 - Before.3,
+                arrayMap((now, before) -> toInt64(now) - toInt64(before), Earliest.4, arrayResize(Before.4, length(Earliest.4))))
+        ) AS Gained,
+        -- From the first point to the last.
+        multiIf(
+            Delta, (toInt64(0), toFloat64(0), arrayMap(bucket -> toInt64(0), DeltaBuckets)),
+            FellInside, (toInt64(Latest.2), Latest.3, arrayMap(bucket -> toInt64(bucket), Latest.4)),
+            (toInt64(Latest.2) - toInt64(Earliest.2), Latest.3 - Earliest.3,
+                arrayMap((now, before) -> toInt64(now) - toInt64(before), Latest.4, Earliest.4))
+        ) AS Further
+    FROM
+    (
+        SELECT
+            cell.Time AS Cell,
+            cell.TenantId AS TenantId,
+            cell.SeriesId AS SeriesId,
+            cell.StartTime AS StartTime,
+            cell.Temporality AS Temporality,
+            any(cell.Unit) AS UnitOf,
+            any(cell.ResourceAttributes) AS Resource,
+            any(cell.Attributes) AS Own,
+            any(cell.Bounds) AS Edges,
+            min(cell.First) AS Earliest,
+            max(cell.Last) AS Latest,
+            sum(cell.Points) AS Seen,
+            sum(cell.DeltaCount) AS DeltaCount,
+            sum(cell.DeltaSum) AS DeltaSum,
+            sumForEachMerge(cell.DeltaBuckets) AS DeltaBuckets,
+            argMaxArrayMergeState(cell.Exemplar) AS Exemplars,
+            {from:DateTime} - 3600 AS SinceWhen
+        FROM otel.histograms_1m AS cell
+        WHERE cell.ServiceName = {service:String} AND cell.MetricName = {metric:String}
+            AND cell.Time >= {from:DateTime} - 3600 AND cell.Time < {to:DateTime}
+        GROUP BY Cell, TenantId, SeriesId, StartTime, Temporality
+    )
+    WINDOW series AS (PARTITION BY TenantId, SeriesId ORDER BY Earliest.1 ROWS BETWEEN 1 PRECEDING AND CURRENT ROW)
+)
+WHERE Cell >= {from:DateTime}
+GROUP BY Time, TenantId, SeriesId;
+
+CREATE VIEW IF NOT EXISTS otel.histogram_1h AS
+SELECT
+    {from:DateTime} + intDiv(toUnixTimestamp(Cell) - toUnixTimestamp({from:DateTime}), {step:UInt32}) * {step:UInt32}
+        AS Time,
+    TenantId,
+    SeriesId,
+    any(Resource) AS ResourceAttributes,
+    any(Own) AS Attributes,
+    any(UnitOf) AS Unit,
+    any(Edges) AS Bounds,
+    sumForEach(arrayMap((gained, further) -> gained + further, Gained.3, Further.3)) AS Buckets,
+    sum(Gained.1 + Further.1) AS Count,
+    sum(Gained.2 + Further.2) AS Sum,
+    Count / {step:UInt32} AS Rate,
+    sum(Fell) AS Resets,
+    sum(Seen) AS Points,
+    argMaxArrayMerge(Exemplars) AS ExemplarTraceId
+FROM
+(
+    SELECT
+        *,
+        Temporality = 'delta' AS Delta,
+        lagInFrame(Latest) OVER series AS Before,
+        lagInFrame(StartTime) OVER series AS StartBefore,
+        lagInFrame(toUInt8(1)) OVER series AS Follows,
+        -- A histogram never counts down: one whose count falls began anew, whole, whatever its buckets say apart.
+        NOT Delta AND Follows AND (StartTime > StartBefore AND StartTime >= Before.1 OR Earliest.2 < Before.2) AS BeganAnew,
+        NOT Delta AND Latest.2 < Earliest.2 AS FellInside,
+        toUInt8(BeganAnew) + toUInt8(FellInside) AS Fell,
+        -- Up to the cell's first point: what a run counted before it was counted since the run began.
+        multiIf(
+            Delta, (toInt64(DeltaCount), DeltaSum, arrayMap(bucket -> toInt64(bucket), DeltaBuckets)),
+            BeganAnew OR (NOT Follows AND StartTime >= toDateTime64(SinceWhen, 9)),
+                (toInt64(Earliest.2), Earliest.3, arrayMap(bucket -> toInt64(bucket), Earliest.4)),
+            NOT Follows, (toInt64(0), toFloat64(0), arrayMap(bucket -> toInt64(0), Earliest.4)),
+            (toInt64(Earliest.2) - toInt64(Before.2), Earliest.3 - Before.3,
+                arrayMap((now, before) -> toInt64(now) - toInt64(before), Earliest.4, arrayResize(Before.4, length(Earliest.4))))
+        ) AS Gained,
+        -- From the first point to the last.
+        multiIf(
+            Delta, (toInt64(0), toFloat64(0), arrayMap(bucket -> toInt64(0), DeltaBuckets)),
+            FellInside, (toInt64(Latest.2), Latest.3, arrayMap(bucket -> toInt64(bucket), Latest.4)),
+            (toInt64(Latest.2) - toInt64(Earliest.2), Latest.3 - Earliest.3,
+                arrayMap((now, before) -> toInt64(now) - toInt64(before), Latest.4, Earliest.4))
+        ) AS Further
+    FROM
+    (
+        SELECT
+            cell.Time AS Cell,
+            cell.TenantId AS TenantId,
+            cell.SeriesId AS SeriesId,
+            cell.StartTime AS StartTime,
+            cell.Temporality AS Temporality,
+            any(cell.Unit) AS UnitOf,
+            any(cell.ResourceAttributes) AS Resource,
+            any(cell.Attributes) AS Own,
+            any(cell.Bounds) AS Edges,
+            min(cell.First) AS Earliest,
+            max(cell.Last) AS Latest,
+            sum(cell.Points) AS Seen,
+            sum(cell.DeltaCount) AS DeltaCount,
+            sum(cell.DeltaSum) AS DeltaSum,
+            sumForEachMerge(cell.DeltaBuckets) AS DeltaBuckets,
+            argMaxArrayMergeState(cell.Exemplar) AS Exemplars,
+            {from:DateTime} - 86400 AS SinceWhen
+        FROM otel.histograms_1h AS cell
+        WHERE cell.ServiceName = {service:String} AND cell.MetricName = {metric:String}
+            AND cell.Time >= {from:DateTime} - 86400 AND cell.Time < {to:DateTime}
+        GROUP BY Cell, TenantId, SeriesId, StartTime, Temporality
+    )
+    WINDOW series AS (PARTITION BY TenantId, SeriesId ORDER BY Earliest.1 ROWS BETWEEN 1 PRECEDING AND CURRENT ROW)
+)
+WHERE Cell >= {from:DateTime}
+GROUP BY Time, TenantId, SeriesId;
+
+CREATE VIEW IF NOT EXISTS otel.histogram_quantile_1m AS
+SELECT
+    Time,
+    TenantId,
+    mapFilter((name, value) -> has({by:Array(String)}, name), mapUpdate(ResourceAttributes, Attributes)) AS Labels,
+    series.Unit AS Unit,
+    series.Bounds AS Bounds,
+    sumForEach(series.Buckets) AS Buckets,
+    sum(series.Count) AS Count,
+    sum(series.Sum) AS Sum,
+    arrayCumSum(Buckets) AS UpTo,
+    {q:Float64} * UpTo[-1] AS Rank,
+    arrayFirstIndex(reached -> reached >= Rank, UpTo) AS Bucket,
+    if(Bucket = 1, 0, Bounds[Bucket - 1]) AS Lower,
+    -- Prometheus' histogram_quantile (promql/quantile.go, bucketQuantile): linear inside a bucket; the first begins at 0
+    -- unless its bound is negative or 0; the last, which has no end, is its lower bound.
+    multiIf(
+        empty(Bounds) OR isNaN({q:Float64}), nan,
+        {q:Float64} < 0, -inf,
+        {q:Float64} > 1, inf,
+        UpTo[-1] = 0, nan,
+        Bucket > length(Bounds), Bounds[-1],
+        Bucket = 1 AND Bounds[1] <= 0, Bounds[1],
+        Lower + (Bounds[Bucket] - Lower) * ((Rank - if(Bucket = 1, 0, UpTo[Bucket - 1])) / Buckets[Bucket])
+    ) AS Quantile
+FROM otel.histogram_1m(
+    service = {service:String}, metric = {metric:String}, from = {from:DateTime}, to = {to:DateTime}, step = {step:UInt32}
+) AS series
+GROUP BY Time, TenantId, Labels, Unit, Bounds;
+
+CREATE VIEW IF NOT EXISTS otel.histogram_quantile_1h AS
+SELECT
+    Time,
+    TenantId,
+    mapFilter((name, value) -> has({by:Array(String)}, name), mapUpdate(ResourceAttributes, Attributes)) AS Labels,
+    series.Unit AS Unit,
+    series.Bounds AS Bounds,
+    sumForEach(series.Buckets) AS Buckets,
+    sum(series.Count) AS Count,
+    sum(series.Sum) AS Sum,
+    arrayCumSum(Buckets) AS UpTo,
+    {q:Float64} * UpTo[-1] AS Rank,
+    arrayFirstIndex(reached -> reached >= Rank, UpTo) AS Bucket,
+    if(Bucket = 1, 0, Bounds[Bucket - 1]) AS Lower,
+    -- Prometheus' histogram_quantile (promql/quantile.go, bucketQuantile): linear inside a bucket; the first begins at 0
+    -- unless its bound is negative or 0; the last, which has no end, is its lower bound.
+    multiIf(
+        empty(Bounds) OR isNaN({q:Float64}), nan,
+        {q:Float64} < 0, -inf,
+        {q:Float64} > 1, inf,
+        UpTo[-1] = 0, nan,
+        Bucket > length(Bounds), Bounds[-1],
+        Bucket = 1 AND Bounds[1] <= 0, Bounds[1],
+        Lower + (Bounds[Bucket] - Lower) * ((Rank - if(Bucket = 1, 0, UpTo[Bucket - 1])) / Buckets[Bucket])
+    ) AS Quantile
+FROM otel.histogram_1h(
+    service = {service:String}, metric = {metric:String}, from = {from:DateTime}, to = {to:DateTime}, step = {step:UInt32}
+) AS series
+GROUP BY Time, TenantId, Labels, Unit, Bounds;
+
 CREATE VIEW IF NOT EXISTS otel.inventory_services AS
 SELECT
     TenantId,
