@@ -1273,6 +1273,437 @@ FROM otel.histogram_1h(
 ) AS series
 GROUP BY Time, TenantId, Labels, Unit, Bounds;
 
+CREATE TABLE IF NOT EXISTS otel.exponential_histograms_1m
+(
+    Time DateTime,
+    TenantId LowCardinality(String),
+    ServiceName LowCardinality(String),
+    MetricName LowCardinality(String),
+    SeriesId UInt64,
+    StartTime DateTime64(9),
+    Unit LowCardinality(String),
+    Temporality LowCardinality(String),
+    Scale Int32,
+    ResourceAttributes SimpleAggregateFunction(any, Map(String, String)),
+    Attributes SimpleAggregateFunction(any, Map(String, String)),
+    ZeroThreshold SimpleAggregateFunction(max, Float64),
+    First SimpleAggregateFunction(min, Tuple(DateTime64(9), UInt64, Float64, Int32, Array(Int64), Array(UInt64))),
+    Last SimpleAggregateFunction(max, Tuple(DateTime64(9), UInt64, Float64, Int32, Array(Int64), Array(UInt64))),
+    Points SimpleAggregateFunction(sum, UInt64),
+    DeltaCount SimpleAggregateFunction(sum, UInt64),
+    DeltaSum SimpleAggregateFunction(sum, Float64),
+    DeltaBuckets SimpleAggregateFunction(sumMap, Map(Int64, UInt64)),
+    Exemplar AggregateFunction(argMaxArray, Array(String), Array(Float64))
+)
+ENGINE = AggregatingMergeTree
+PARTITION BY toDate(Time)
+ORDER BY (ServiceName, MetricName, Time, TenantId, SeriesId, StartTime, Unit, Temporality, Scale)
+TTL Time + toIntervalDay(91)
+SETTINGS non_replicated_deduplication_window = 10000, fsync_after_insert = 1, fsync_part_directory = 1, ttl_only_drop_parts = 1, min_bytes_for_wide_part = 1048576, min_rows_for_wide_part = 0, min_level_for_wide_part = 1, merge_selector_base = 15, auto_statistics_types = '';
+
+CREATE MATERIALIZED VIEW IF NOT EXISTS otel.exponential_histograms_1m_mv TO otel.exponential_histograms_1m AS
+WITH
+    -- One number a bucket, in the order of its values: positive buckets are 2^40 + index, negative ones the negative of that,
+    -- the zero bucket is 0. Indexes have 32 bits.
+    arrayFilter((bucket, counted) -> counted > 0, arrayConcat(
+        arrayMap(i -> -(1099511627776 + toInt64(point.NegativeOffset) + toInt64(i)), range(length(point.NegativeBucketCounts))),
+        [toInt64(0)],
+        arrayMap(i -> 1099511627776 + toInt64(point.PositiveOffset) + toInt64(i), range(length(point.PositiveBucketCounts)))
+    ), counts) AS buckets,
+    arrayConcat(point.NegativeBucketCounts, [point.ZeroCount], point.PositiveBucketCounts) AS counts,
+    arrayFilter(counted -> counted > 0, counts) AS held,
+    (point.TimeUnix, point.Count, point.Sum, point.Scale, buckets, held) AS whole
+SELECT
+    toStartOfMinute(toDateTime(point.TimeUnix)) AS Time,
+    point.TenantId AS TenantId,
+    point.ServiceName AS ServiceName,
+    point.MetricName AS MetricName,
+    cityHash64(point.ResourceAttributes, point.ScopeName, point.Attributes, Unit, Temporality) AS SeriesId,
+    if(Temporality = 'cumulative', point.StartTimeUnix, toDateTime64(0, 9)) AS StartTime,
+    point.MetricUnit AS Unit,
+    multiIf(AggregationTemporality = 1, 'delta', AggregationTemporality = 2, 'cumulative', '') AS Temporality,
+    -- Only buckets of one scale can be added before all are known; a cumulative run changes its scale as it goes.
+    if(Temporality = 'cumulative', 0, point.Scale) AS Scale,
+    any(point.ResourceAttributes) AS ResourceAttributes,
+    any(point.Attributes) AS Attributes,
+    max(point.ZeroThreshold) AS ZeroThreshold,
+    min(whole) AS First,
+    max(whole) AS Last,
+    count() AS Points,
+    sumIf(point.Count, Temporality != 'cumulative') AS DeltaCount,
+    sumIf(point.Sum, Temporality != 'cumulative') AS DeltaSum,
+    sumMap(if(Temporality = 'cumulative', mapFromArrays([]::Array(Int64), []::Array(UInt64)), mapFromArrays(buckets, held)))
+        AS DeltaBuckets,
+    argMaxArrayState(point.Exemplars.TraceId, point.Exemplars.Value) AS Exemplar
+FROM otel.otel_metrics_exponential_histogram AS point
+-- Flag 1: no recorded value, as when a series ended.
+WHERE NOT bitTest(point.Flags, 0)
+GROUP BY Time, TenantId, ServiceName, MetricName, SeriesId, StartTime, Unit, Temporality, Scale;
+
+CREATE TABLE IF NOT EXISTS otel.exponential_histograms_1h
+(
+    Time DateTime,
+    TenantId LowCardinality(String),
+    ServiceName LowCardinality(String),
+    MetricName LowCardinality(String),
+    SeriesId UInt64,
+    StartTime DateTime64(9),
+    Unit LowCardinality(String),
+    Temporality LowCardinality(String),
+    Scale Int32,
+    ResourceAttributes SimpleAggregateFunction(any, Map(String, String)),
+    Attributes SimpleAggregateFunction(any, Map(String, String)),
+    ZeroThreshold SimpleAggregateFunction(max, Float64),
+    First SimpleAggregateFunction(min, Tuple(DateTime64(9), UInt64, Float64, Int32, Array(Int64), Array(UInt64))),
+    Last SimpleAggregateFunction(max, Tuple(DateTime64(9), UInt64, Float64, Int32, Array(Int64), Array(UInt64))),
+    Points SimpleAggregateFunction(sum, UInt64),
+    DeltaCount SimpleAggregateFunction(sum, UInt64),
+    DeltaSum SimpleAggregateFunction(sum, Float64),
+    DeltaBuckets SimpleAggregateFunction(sumMap, Map(Int64, UInt64)),
+    Exemplar AggregateFunction(argMaxArray, Array(String), Array(Float64))
+)
+ENGINE = AggregatingMergeTree
+PARTITION BY toDate(Time)
+ORDER BY (ServiceName, MetricName, Time, TenantId, SeriesId, StartTime, Unit, Temporality, Scale)
+TTL Time + toIntervalDay(401)
+SETTINGS non_replicated_deduplication_window = 10000, fsync_after_insert = 1, fsync_part_directory = 1, ttl_only_drop_parts = 1, min_bytes_for_wide_part = 1048576, min_rows_for_wide_part = 0, min_level_for_wide_part = 1, merge_selector_base = 15, auto_statistics_types = '';
+
+CREATE MATERIALIZED VIEW IF NOT EXISTS otel.exponential_histograms_1h_mv TO otel.exponential_histograms_1h AS
+SELECT
+    toStartOfHour(cell.Time, 'UTC') AS Time,
+    TenantId,
+    ServiceName,
+    MetricName,
+    SeriesId,
+    StartTime,
+    Unit,
+    Temporality,
+    Scale,
+    any(cell.ResourceAttributes) AS ResourceAttributes,
+    any(cell.Attributes) AS Attributes,
+    max(cell.ZeroThreshold) AS ZeroThreshold,
+    min(cell.First) AS First,
+    max(cell.Last) AS Last,
+    sum(cell.Points) AS Points,
+    sum(cell.DeltaCount) AS DeltaCount,
+    sum(cell.DeltaSum) AS DeltaSum,
+    sumMap(cell.DeltaBuckets) AS DeltaBuckets,
+    argMaxArrayMergeState(cell.Exemplar) AS Exemplar
+FROM otel.exponential_histograms_1m AS cell
+GROUP BY Time, TenantId, ServiceName, MetricName, SeriesId, StartTime, Unit, Temporality, Scale;
+
+CREATE VIEW IF NOT EXISTS otel.exponential_histogram_1m AS
+SELECT
+    {from:DateTime} + intDiv(toUnixTimestamp(Cell) - toUnixTimestamp({from:DateTime}), {step:UInt32}) * {step:UInt32}
+        AS Time,
+    TenantId,
+    SeriesId,
+    any(Resource) AS ResourceAttributes,
+    any(Own) AS Attributes,
+    any(UnitOf) AS Unit,
+    any(Coarsest) AS Scale,
+    max(Nothing) AS ZeroThreshold,
+    -- Positive buckets are 2^40 + index, negative ones the negative of that, the zero bucket is 0: in the order of values.
+    mapFilter((bucket, counted) -> counted != 0, sumMap(mapAdd(Gained.3, Further.3))) AS Buckets,
+    Buckets[0] AS ZeroCount,
+    mapApply((bucket, counted) -> (bucket - 1099511627776, counted), mapFilter((bucket, counted) -> bucket > 0, Buckets)) AS Positive,
+    mapApply((bucket, counted) -> (-bucket - 1099511627776, counted), mapFilter((bucket, counted) -> bucket < 0, Buckets)) AS Negative,
+    sum(Gained.1 + Further.1) AS Count,
+    sum(Gained.2 + Further.2) AS Sum,
+    Count / {step:UInt32} AS Rate,
+    sum(Fell) AS Resets,
+    sum(Seen) AS Points,
+    argMaxArrayMerge(Exemplars) AS ExemplarTraceId
+FROM
+(
+    SELECT
+        *,
+        lagInFrame(Latest) OVER series AS Before,
+        lagInFrame(LatestBuckets) OVER series AS BucketsBefore,
+        lagInFrame(StartTime) OVER series AS StartBefore,
+        lagInFrame(toUInt8(1)) OVER series AS Follows,
+        NOT Delta AND Follows AND (StartTime > StartBefore AND StartTime >= Before.1 OR Earliest.2 < Before.2) AS BeganAnew,
+        NOT Delta AND Latest.2 < Earliest.2 AS FellInside,
+        toUInt8(BeganAnew) + toUInt8(FellInside) AS Fell,
+        mapFilter((bucket, counted) -> false, EarliestBuckets) AS None,
+        -- Up to the cell's first point: what a run counted before it was counted since the run began.
+        multiIf(
+            Delta, (toInt64(DeltaCount), DeltaSum, DeltaBuckets),
+            BeganAnew OR (NOT Follows AND StartTime >= toDateTime64(SinceWhen, 9)),
+                (toInt64(Earliest.2), Earliest.3, EarliestBuckets),
+            NOT Follows, (toInt64(0), toFloat64(0), None),
+            (toInt64(Earliest.2) - toInt64(Before.2), Earliest.3 - Before.3, mapSubtract(EarliestBuckets, BucketsBefore))
+        ) AS Gained,
+        -- From the first point to the last.
+        multiIf(
+            Delta, (toInt64(0), toFloat64(0), None),
+            FellInside, (toInt64(Latest.2), Latest.3, LatestBuckets),
+            (toInt64(Latest.2) - toInt64(Earliest.2), Latest.3 - Earliest.3, mapSubtract(LatestBuckets, EarliestBuckets))
+        ) AS Further
+    FROM
+    (
+        -- To the coarsest scale of the series: bucket i of a scale k finer is bucket floor(i / 2^k).
+        WITH (buckets, counts, scale) -> CAST(arrayReduce('sumMap', [arrayMap(bucket -> if(bucket = 0, 0, sign(bucket)
+            * (1099511627776 + toInt64(floor((abs(bucket) - 1099511627776) / exp2(scale - Coarsest))))), buckets)],
+            [arrayMap(counted -> toInt64(counted), counts)]), 'Map(Int64, Int64)') AS coarser
+        SELECT
+            *,
+            coarser(Earliest.5, Earliest.6, Earliest.4) AS EarliestBuckets,
+            coarser(Latest.5, Latest.6, Latest.4) AS LatestBuckets,
+            coarser(mapKeys(Summed), mapValues(Summed), Scale) AS DeltaBuckets
+        FROM
+        (
+            SELECT
+                *,
+                Temporality = 'delta' AS Delta,
+                min(if(Delta, Scale, least(Earliest.4, Latest.4))) OVER (PARTITION BY TenantId, SeriesId) AS Coarsest
+            FROM
+            (
+                SELECT
+                    cell.Time AS Cell,
+                    cell.TenantId AS TenantId,
+                    cell.SeriesId AS SeriesId,
+                    cell.StartTime AS StartTime,
+                    cell.Temporality AS Temporality,
+                    cell.Scale AS Scale,
+                    any(cell.Unit) AS UnitOf,
+                    any(cell.ResourceAttributes) AS Resource,
+                    any(cell.Attributes) AS Own,
+                    max(cell.ZeroThreshold) AS Nothing,
+                    min(cell.First) AS Earliest,
+                    max(cell.Last) AS Latest,
+                    sum(cell.Points) AS Seen,
+                    sum(cell.DeltaCount) AS DeltaCount,
+                    sum(cell.DeltaSum) AS DeltaSum,
+                    sumMap(cell.DeltaBuckets) AS Summed,
+                    argMaxArrayMergeState(cell.Exemplar) AS Exemplars,
+                    {from:DateTime} - 3600 AS SinceWhen
+                FROM otel.exponential_histograms_1m AS cell
+                WHERE cell.ServiceName = {service:String} AND cell.MetricName = {metric:String}
+                    AND cell.Time >= {from:DateTime} - 3600 AND cell.Time < {to:DateTime}
+                GROUP BY Cell, TenantId, SeriesId, StartTime, Temporality, Scale
+            )
+        )
+    )
+    WINDOW series AS (PARTITION BY TenantId, SeriesId ORDER BY Earliest.1 ROWS BETWEEN 1 PRECEDING AND CURRENT ROW)
+)
+WHERE Cell >= {from:DateTime}
+GROUP BY Time, TenantId, SeriesId;
+
+CREATE VIEW IF NOT EXISTS otel.exponential_histogram_1h AS
+SELECT
+    {from:DateTime} + intDiv(toUnixTimestamp(Cell) - toUnixTimestamp({from:DateTime}), {step:UInt32}) * {step:UInt32}
+        AS Time,
+    TenantId,
+    SeriesId,
+    any(Resource) AS ResourceAttributes,
+    any(Own) AS Attributes,
+    any(UnitOf) AS Unit,
+    any(Coarsest) AS Scale,
+    max(Nothing) AS ZeroThreshold,
+    -- Positive buckets are 2^40 + index, negative ones the negative of that, the zero bucket is 0: in the order of values.
+    mapFilter((bucket, counted) -> counted != 0, sumMap(mapAdd(Gained.3, Further.3))) AS Buckets,
+    Buckets[0] AS ZeroCount,
+    mapApply((bucket, counted) -> (bucket - 1099511627776, counted), mapFilter((bucket, counted) -> bucket > 0, Buckets)) AS Positive,
+    mapApply((bucket, counted) -> (-bucket - 1099511627776, counted), mapFilter((bucket, counted) -> bucket < 0, Buckets)) AS Negative,
+    sum(Gained.1 + Further.1) AS Count,
+    sum(Gained.2 + Further.2) AS Sum,
+    Count / {step:UInt32} AS Rate,
+    sum(Fell) AS Resets,
+    sum(Seen) AS Points,
+    argMaxArrayMerge(Exemplars) AS ExemplarTraceId
+FROM
+(
+    SELECT
+        *,
+        lagInFrame(Latest) OVER series AS Before,
+        lagInFrame(LatestBuckets) OVER series AS BucketsBefore,
+        lagInFrame(StartTime) OVER series AS StartBefore,
+        lagInFrame(toUInt8(1)) OVER series AS Follows,
+        NOT Delta AND Follows AND (StartTime > StartBefore AND StartTime >= Before.1 OR Earliest.2 < Before.2) AS BeganAnew,
+        NOT Delta AND Latest.2 < Earliest.2 AS FellInside,
+        toUInt8(BeganAnew) + toUInt8(FellInside) AS Fell,
+        mapFilter((bucket, counted) -> false, EarliestBuckets) AS None,
+        -- Up to the cell's first point: what a run counted before it was counted since the run began.
+        multiIf(
+            Delta, (toInt64(DeltaCount), DeltaSum, DeltaBuckets),
+            BeganAnew OR (NOT Follows AND StartTime >= toDateTime64(SinceWhen, 9)),
+                (toInt64(Earliest.2), Earliest.3, EarliestBuckets),
+            NOT Follows, (toInt64(0), toFloat64(0), None),
+            (toInt64(Earliest.2) - toInt64(Before.2), Earliest.3 - Before.3, mapSubtract(EarliestBuckets, BucketsBefore))
+        ) AS Gained,
+        -- From the first point to the last.
+        multiIf(
+            Delta, (toInt64(0), toFloat64(0), None),
+            FellInside, (toInt64(Latest.2), Latest.3, LatestBuckets),
+            (toInt64(Latest.2) - toInt64(Earliest.2), Latest.3 - Earliest.3, mapSubtract(LatestBuckets, EarliestBuckets))
+        ) AS Further
+    FROM
+    (
+        -- To the coarsest scale of the series: bucket i of a scale k finer is bucket floor(i / 2^k).
+        WITH (buckets, counts, scale) -> CAST(arrayReduce('sumMap', [arrayMap(bucket -> if(bucket = 0, 0, sign(bucket)
+            * (1099511627776 + toInt64(floor((abs(bucket) - 1099511627776) / exp2(scale - Coarsest))))), buckets)],
+            [arrayMap(counted -> toInt64(counted), counts)]), 'Map(Int64, Int64)') AS coarser
+        SELECT
+            *,
+            coarser(Earliest.5, Earliest.6, Earliest.4) AS EarliestBuckets,
+            coarser(Latest.5, Latest.6, Latest.4) AS LatestBuckets,
+            coarser(mapKeys(Summed), mapValues(Summed), Scale) AS DeltaBuckets
+        FROM
+        (
+            SELECT
+                *,
+                Temporality = 'delta' AS Delta,
+                min(if(Delta, Scale, least(Earliest.4, Latest.4))) OVER (PARTITION BY TenantId, SeriesId) AS Coarsest
+            FROM
+            (
+                SELECT
+                    cell.Time AS Cell,
+                    cell.TenantId AS TenantId,
+                    cell.SeriesId AS SeriesId,
+                    cell.StartTime AS StartTime,
+                    cell.Temporality AS Temporality,
+                    cell.Scale AS Scale,
+                    any(cell.Unit) AS UnitOf,
+                    any(cell.ResourceAttributes) AS Resource,
+                    any(cell.Attributes) AS Own,
+                    max(cell.ZeroThreshold) AS Nothing,
+                    min(cell.First) AS Earliest,
+                    max(cell.Last) AS Latest,
+                    sum(cell.Points) AS Seen,
+                    sum(cell.DeltaCount) AS DeltaCount,
+                    sum(cell.DeltaSum) AS DeltaSum,
+                    sumMap(cell.DeltaBuckets) AS Summed,
+                    argMaxArrayMergeState(cell.Exemplar) AS Exemplars,
+                    {from:DateTime} - 86400 AS SinceWhen
+                FROM otel.exponential_histograms_1h AS cell
+                WHERE cell.ServiceName = {service:String} AND cell.MetricName = {metric:String}
+                    AND cell.Time >= {from:DateTime} - 86400 AND cell.Time < {to:DateTime}
+                GROUP BY Cell, TenantId, SeriesId, StartTime, Temporality, Scale
+            )
+        )
+    )
+    WINDOW series AS (PARTITION BY TenantId, SeriesId ORDER BY Earliest.1 ROWS BETWEEN 1 PRECEDING AND CURRENT ROW)
+)
+WHERE Cell >= {from:DateTime}
+GROUP BY Time, TenantId, SeriesId;
+
+CREATE VIEW IF NOT EXISTS otel.exponential_histogram_quantile_1m AS
+WITH
+    -- A threshold swallows the buckets below it, and the one that it cuts whole (OpenTelemetry data model, "Zero Threshold").
+    bucket -> (bucket != 0 AND exp2((abs(bucket) - 1099511627776) * Width) < ZeroThreshold) AS swallowed
+SELECT
+    Time,
+    TenantId,
+    Labels,
+    Unit,
+    any(Coarsest) AS Scale,
+    sum(Counted) AS Count,
+    sum(Added) AS Sum,
+    max(Nothing) AS ZeroThreshold,
+    sumMap(arrayMap(bucket -> if(bucket = 0, 0, sign(bucket)
+        * (1099511627776 + toInt64(floor((abs(bucket) - 1099511627776) / exp2(Finer - Coarsest))))), mapKeys(Gained)),
+        mapValues(Gained)) AS Merged,
+    exp2(-Scale) AS Width,
+    arrayReduce('sumMap', [arrayMap(bucket -> if(swallowed(bucket), 0, bucket), Merged.1)], [Merged.2]) AS Distribution,
+    arrayMax(arrayConcat([ZeroThreshold],
+        arrayMap(bucket -> if(swallowed(bucket), exp2((abs(bucket) - 1099511627776 + 1) * Width), 0), Merged.1))) AS Zero,
+    arrayCumSum(Distribution.2) AS UpTo,
+    {q:Float64} * UpTo[-1] AS Rank,
+    arrayFirstIndex(reached -> reached >= Rank AND reached > 0, UpTo) AS Place,
+    Distribution.1[Place] AS Bucket,
+    (Rank - if(Place = 1, 0, UpTo[Place - 1])) / Distribution.2[Place] AS Share,
+    abs(Bucket) - 1099511627776 AS Index,
+    if(Distribution.1[1] >= 0 AND Distribution.1[-1] > 0, 0, -Zero) AS ZeroFrom,
+    if(Distribution.1[-1] <= 0 AND Distribution.1[1] < 0, 0, Zero) AS ZeroTo,
+    -- Prometheus' histogram_quantile of native histograms (3.x): exponential inside a bucket, linear in the zero bucket, which
+    -- is on one side of 0 where all other buckets are.
+    multiIf(
+        isNaN({q:Float64}), nan,
+        {q:Float64} < 0, -inf,
+        {q:Float64} > 1, inf,
+        Place = 0, nan,
+        Bucket = 0, ZeroFrom + (ZeroTo - ZeroFrom) * Share,
+        Bucket > 0, exp2((Index + Share) * Width),
+        -exp2((Index + 1 - Share) * Width)
+    ) AS Quantile
+FROM
+(
+    SELECT
+        series.Time AS Time,
+        series.TenantId AS TenantId,
+        mapFilter((name, value) -> has({by:Array(String)}, name), mapUpdate(ResourceAttributes, Attributes)) AS Labels,
+        series.Unit AS Unit,
+        series.Scale AS Finer,
+        series.ZeroThreshold AS Nothing,
+        series.Buckets AS Gained,
+        series.Count AS Counted,
+        series.Sum AS Added,
+        min(Finer) OVER (PARTITION BY Time, TenantId, Labels, Unit) AS Coarsest
+    FROM otel.exponential_histogram_1m(
+        service = {service:String}, metric = {metric:String}, from = {from:DateTime}, to = {to:DateTime}, step = {step:UInt32}
+    ) AS series
+)
+GROUP BY Time, TenantId, Labels, Unit;
+
+CREATE VIEW IF NOT EXISTS otel.exponential_histogram_quantile_1h AS
+WITH
+    -- A threshold swallows the buckets below it, and the one that it cuts whole (OpenTelemetry data model, "Zero Threshold").
+    bucket -> (bucket != 0 AND exp2((abs(bucket) - 1099511627776) * Width) < ZeroThreshold) AS swallowed
+SELECT
+    Time,
+    TenantId,
+    Labels,
+    Unit,
+    any(Coarsest) AS Scale,
+    sum(Counted) AS Count,
+    sum(Added) AS Sum,
+    max(Nothing) AS ZeroThreshold,
+    sumMap(arrayMap(bucket -> if(bucket = 0, 0, sign(bucket)
+        * (1099511627776 + toInt64(floor((abs(bucket) - 1099511627776) / exp2(Finer - Coarsest))))), mapKeys(Gained)),
+        mapValues(Gained)) AS Merged,
+    exp2(-Scale) AS Width,
+    arrayReduce('sumMap', [arrayMap(bucket -> if(swallowed(bucket), 0, bucket), Merged.1)], [Merged.2]) AS Distribution,
+    arrayMax(arrayConcat([ZeroThreshold],
+        arrayMap(bucket -> if(swallowed(bucket), exp2((abs(bucket) - 1099511627776 + 1) * Width), 0), Merged.1))) AS Zero,
+    arrayCumSum(Distribution.2) AS UpTo,
+    {q:Float64} * UpTo[-1] AS Rank,
+    arrayFirstIndex(reached -> reached >= Rank AND reached > 0, UpTo) AS Place,
+    Distribution.1[Place] AS Bucket,
+    (Rank - if(Place = 1, 0, UpTo[Place - 1])) / Distribution.2[Place] AS Share,
+    abs(Bucket) - 1099511627776 AS Index,
+    if(Distribution.1[1] >= 0 AND Distribution.1[-1] > 0, 0, -Zero) AS ZeroFrom,
+    if(Distribution.1[-1] <= 0 AND Distribution.1[1] < 0, 0, Zero) AS ZeroTo,
+    -- Prometheus' histogram_quantile of native histograms (3.x): exponential inside a bucket, linear in the zero bucket, which
+    -- is on one side of 0 where all other buckets are.
+    multiIf(
+        isNaN({q:Float64}), nan,
+        {q:Float64} < 0, -inf,
+        {q:Float64} > 1, inf,
+        Place = 0, nan,
+        Bucket = 0, ZeroFrom + (ZeroTo - ZeroFrom) * Share,
+        Bucket > 0, exp2((Index + Share) * Width),
+        -exp2((Index + 1 - Share) * Width)
+    ) AS Quantile
+FROM
+(
+    SELECT
+        series.Time AS Time,
+        series.TenantId AS TenantId,
+        mapFilter((name, value) -> has({by:Array(String)}, name), mapUpdate(ResourceAttributes, Attributes)) AS Labels,
+        series.Unit AS Unit,
+        series.Scale AS Finer,
+        series.ZeroThreshold AS Nothing,
+        series.Buckets AS Gained,
+        series.Count AS Counted,
+        series.Sum AS Added,
+        min(Finer) OVER (PARTITION BY Time, TenantId, Labels, Unit) AS Coarsest
+    FROM otel.exponential_histogram_1h(
+        service = {service:String}, metric = {metric:String}, from = {from:DateTime}, to = {to:DateTime}, step = {step:UInt32}
+    ) AS series
+)
+GROUP BY Time, TenantId, Labels, Unit;
+
 CREATE VIEW IF NOT EXISTS otel.inventory_services AS
 SELECT
     TenantId,

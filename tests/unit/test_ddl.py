@@ -54,6 +54,8 @@ def test_retention_is_of_each_signal_with_a_day_of_grace() -> None:
         "numbers_1h": 10,
         "histograms_1m": 8,
         "histograms_1h": 10,
+        "exponential_histograms_1m": 8,
+        "exponential_histograms_1h": 10,
         "service_edges_1m": 8,
         "service_edges_1h": 10,
         "service_edges_settled": 8,

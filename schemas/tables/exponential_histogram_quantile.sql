@@ -1,0 +1,57 @@
+CREATE VIEW IF NOT EXISTS {database}.exponential_histogram_quantile_{tier} AS
+WITH
+    -- A threshold swallows the buckets below it, and the one that it cuts whole (OpenTelemetry data model, "Zero Threshold").
+    bucket -> (bucket != 0 AND exp2((abs(bucket) - 1099511627776) * Width) < ZeroThreshold) AS swallowed
+SELECT
+    Time,
+    TenantId,
+    Labels,
+    Unit,
+    any(Coarsest) AS Scale,
+    sum(Counted) AS Count,
+    sum(Added) AS Sum,
+    max(Nothing) AS ZeroThreshold,
+    sumMap(arrayMap(bucket -> if(bucket = 0, 0, sign(bucket)
+        * (1099511627776 + toInt64(floor((abs(bucket) - 1099511627776) / exp2(Finer - Coarsest))))), mapKeys(Gained)),
+        mapValues(Gained)) AS Merged,
+    exp2(-Scale) AS Width,
+    arrayReduce('sumMap', [arrayMap(bucket -> if(swallowed(bucket), 0, bucket), Merged.1)], [Merged.2]) AS Distribution,
+    arrayMax(arrayConcat([ZeroThreshold],
+        arrayMap(bucket -> if(swallowed(bucket), exp2((abs(bucket) - 1099511627776 + 1) * Width), 0), Merged.1))) AS Zero,
+    arrayCumSum(Distribution.2) AS UpTo,
+    {{q:Float64}} * UpTo[-1] AS Rank,
+    arrayFirstIndex(reached -> reached >= Rank AND reached > 0, UpTo) AS Place,
+    Distribution.1[Place] AS Bucket,
+    (Rank - if(Place = 1, 0, UpTo[Place - 1])) / Distribution.2[Place] AS Share,
+    abs(Bucket) - 1099511627776 AS Index,
+    if(Distribution.1[1] >= 0 AND Distribution.1[-1] > 0, 0, -Zero) AS ZeroFrom,
+    if(Distribution.1[-1] <= 0 AND Distribution.1[1] < 0, 0, Zero) AS ZeroTo,
+    -- Prometheus' histogram_quantile of native histograms (3.x): exponential inside a bucket, linear in the zero bucket, which
+    -- is on one side of 0 where all other buckets are.
+    multiIf(
+        isNaN({{q:Float64}}), nan,
+        {{q:Float64}} < 0, -inf,
+        {{q:Float64}} > 1, inf,
+        Place = 0, nan,
+        Bucket = 0, ZeroFrom + (ZeroTo - ZeroFrom) * Share,
+        Bucket > 0, exp2((Index + Share) * Width),
+        -exp2((Index + 1 - Share) * Width)
+    ) AS Quantile
+FROM
+(
+    SELECT
+        series.Time AS Time,
+        series.TenantId AS TenantId,
+        mapFilter((name, value) -> has({{by:Array(String)}}, name), mapUpdate(ResourceAttributes, Attributes)) AS Labels,
+        series.Unit AS Unit,
+        series.Scale AS Finer,
+        series.ZeroThreshold AS Nothing,
+        series.Buckets AS Gained,
+        series.Count AS Counted,
+        series.Sum AS Added,
+        min(Finer) OVER (PARTITION BY Time, TenantId, Labels, Unit) AS Coarsest
+    FROM {database}.exponential_histogram_{tier}(
+        service = {{service:String}}, metric = {{metric:String}}, from = {{from:DateTime}}, to = {{to:DateTime}}, step = {{step:UInt32}}
+    ) AS series
+)
+GROUP BY Time, TenantId, Labels, Unit
