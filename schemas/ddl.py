@@ -103,6 +103,7 @@ _FILES: Mapping[str, tuple[str, Mapping[str, str]]] = {
     **{f"metrics_1d_{kind}_mv": ("metrics_1d_mv", values) for kind, values in _METRIC_KINDS.items()},
     "numbers_1m": ("numbers", {"tier": "1m"}),
     **{f"numbers_1m_{kind}_mv": ("numbers_1m_mv", _METRIC_KINDS[kind]) for kind in ("gauge", "sum")},
+    "numbers_1m_summary_mv": ("numbers_1m_summary_mv", {}),
     "numbers_1h": ("numbers", {"tier": "1h"}),
     "numbers_1h_mv": ("numbers_1h_mv", {}),
     "counter_1m": ("counter", _LOOKBACK["1m"]),

@@ -210,6 +210,26 @@ def test_points_without_a_value_and_what_is_no_number_are_left_out(tables: Datab
     assert (row["Increase"], row["Points"]) == (4, 2)
 
 
+def test_a_summary_is_two_counters_and_a_gauge_for_each_quantile(tables: Database) -> None:
+    for minute, (count, total, start_s) in enumerate([(4, 10.0, START_S), (9, 25.0, START_S), (2, 3.0, START_S + 100)]):
+        summary = {
+            "TimeUnix": f"{START_S + minute * 60 + 5}", "StartTimeUnix": f"{start_s}", "ServiceName": "cart",
+            "MetricName": "hits", "MetricUnit": "s", "Attributes": {"route": "/"}, "Count": count, "Sum": total,
+            "ValueAtQuantiles.Quantile": [0.5, 0.99], "ValueAtQuantiles.Value": [1.0 + minute, 2.0 + minute],
+        }  # fmt: skip
+        insert(tables.client, "otel_metrics_summary", [summary], tables.name)
+    window = f"from = {START_S}, to = {START_S + 7200}, step = 7200"
+    for tier in ("1m", "1h"):
+        for name, unit, increase in (("hits_count", "1", 9 + 2), ("hits_sum", "s", 25 + 3)):
+            [row] = tables.ask(f"SELECT * FROM {{db}}.counter_{tier}(service = 'cart', metric = '{name}', {window})")
+            found = (row["Increase"], row["Resets"], row["Unit"], dict(row["Attributes"]))
+            assert found == (increase, 1, unit, {"route": "/"})
+        rows = tables.ask(f"SELECT * FROM {{db}}.gauge_{tier}(service = 'cart', metric = 'hits', {window})")
+        assert {dict(row["Attributes"])["quantile"]: (row["Lowest"], row["Latest"], row["Unit"]) for row in rows} == {
+            "0.5": (1, 3, "s"), "0.99": (2, 4, "s"),
+        }  # fmt: skip
+
+
 def test_gauges_have_their_extremes_average_and_latest_in_each_window(tables: Database) -> None:
     source = random.Random(3)
     values = [(source.randrange(7_200_000), source.uniform(-5, 5)) for _ in range(400)]
