@@ -1,4 +1,9 @@
 CREATE VIEW IF NOT EXISTS {database}.counter_{tier} AS
+WITH
+    packed -> (
+        fromUnixTimestamp64Nano(toInt64(bitShiftRight(packed, 64))),
+        reinterpretAsFloat64(toUInt64(bitAnd(packed, 18446744073709551615)))
+    ) AS unpacked
 SELECT
     Time,
     TenantId,
@@ -71,10 +76,10 @@ FROM
                 cell.Temporality AS Temporality,
                 cell.Monotonic AS Monotone,
                 any(cell.Unit) AS UnitOf,
-                any(cell.ResourceAttributes) AS Resource,
-                any(cell.Attributes) AS Own,
-                min(cell.First) AS Earliest,
-                max(cell.Last) AS Latest,
+                JSONExtract(any(cell.ResourceAttributes), 'Map(String, String)') AS Resource,
+                JSONExtract(any(cell.Attributes), 'Map(String, String)') AS Own,
+                unpacked(min(cell.First)) AS Earliest,
+                unpacked(max(cell.Last)) AS Latest,
                 sum(cell.Points) AS Seen,
                 sum(cell.Sum) AS Total,
                 argMaxArrayMergeState(cell.Exemplar) AS Exemplars,

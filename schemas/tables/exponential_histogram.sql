@@ -49,13 +49,17 @@ FROM
     FROM
     (
         -- To the coarsest scale of the series: bucket i of a scale k finer is bucket floor(i / 2^k).
-        WITH (buckets, counts, scale) -> CAST(arrayReduce('sumMap', [arrayMap(bucket -> if(bucket = 0, 0, sign(bucket)
+        WITH point -> arrayConcat(
+                arrayMap(i -> -(1099511627776 + toInt64(point.8) + toInt64(i) - 1), arrayEnumerate(point.9)),
+                [toInt64(0)],
+                arrayMap(i -> 1099511627776 + toInt64(point.6) + toInt64(i) - 1, arrayEnumerate(point.7))) AS numbered,
+            (buckets, counts, scale) -> CAST(arrayReduce('sumMap', [arrayMap(bucket -> if(bucket = 0, 0, sign(bucket)
             * (1099511627776 + toInt64(floor((abs(bucket) - 1099511627776) / exp2(scale - Coarsest))))), buckets)],
             [arrayMap(counted -> toInt64(counted), counts)]), 'Map(Int64, Int64)') AS coarser
         SELECT
             *,
-            coarser(Earliest.5, Earliest.6, Earliest.4) AS EarliestBuckets,
-            coarser(Latest.5, Latest.6, Latest.4) AS LatestBuckets,
+            coarser(numbered(Earliest), arrayConcat(Earliest.9, [Earliest.5], Earliest.7), Earliest.4) AS EarliestBuckets,
+            coarser(numbered(Latest), arrayConcat(Latest.9, [Latest.5], Latest.7), Latest.4) AS LatestBuckets,
             coarser(mapKeys(Summed), mapValues(Summed), Scale) AS DeltaBuckets
         FROM
         (
@@ -73,8 +77,8 @@ FROM
                     cell.Temporality AS Temporality,
                     cell.Scale AS Scale,
                     any(cell.Unit) AS UnitOf,
-                    any(cell.ResourceAttributes) AS Resource,
-                    any(cell.Attributes) AS Own,
+                    JSONExtract(any(cell.ResourceAttributes), 'Map(String, String)') AS Resource,
+                    JSONExtract(any(cell.Attributes), 'Map(String, String)') AS Own,
                     max(cell.ZeroThreshold) AS Nothing,
                     min(cell.First) AS Earliest,
                     max(cell.Last) AS Latest,

@@ -9,11 +9,11 @@ CREATE TABLE IF NOT EXISTS {database}.exponential_histograms_{tier}
     Unit LowCardinality(String),
     Temporality LowCardinality(String),
     Scale Int32,
-    ResourceAttributes SimpleAggregateFunction(any, Map(String, String)),
-    Attributes SimpleAggregateFunction(any, Map(String, String)),
+    ResourceAttributes String,
+    Attributes String,
     ZeroThreshold SimpleAggregateFunction(max, Float64),
-    First SimpleAggregateFunction(min, Tuple(DateTime64(9), UInt64, Float64, Int32, Array(Int64), Array(UInt64))),
-    Last SimpleAggregateFunction(max, Tuple(DateTime64(9), UInt64, Float64, Int32, Array(Int64), Array(UInt64))),
+    First SimpleAggregateFunction(min, Tuple(DateTime64(9), UInt64, Float64, Int32, UInt64, Int32, Array(UInt64), Int32, Array(UInt64))),
+    Last SimpleAggregateFunction(max, Tuple(DateTime64(9), UInt64, Float64, Int32, UInt64, Int32, Array(UInt64), Int32, Array(UInt64))),
     Points SimpleAggregateFunction(sum, UInt64),
     DeltaCount SimpleAggregateFunction(sum, UInt64),
     DeltaSum SimpleAggregateFunction(sum, Float64),
@@ -22,6 +22,6 @@ CREATE TABLE IF NOT EXISTS {database}.exponential_histograms_{tier}
 )
 ENGINE = AggregatingMergeTree
 PARTITION BY toDate(Time)
-ORDER BY (ServiceName, MetricName, Time, TenantId, SeriesId, StartTime, Unit, Temporality, Scale)
+ORDER BY (ServiceName, MetricName, Time, TenantId, SeriesId, StartTime, Scale)
 TTL Time + toIntervalDay({tier_ttl_days})
-SETTINGS {settings}
+SETTINGS allow_dimensions_outside_sorting_key = 1, {settings}

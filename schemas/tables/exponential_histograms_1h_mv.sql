@@ -9,15 +9,14 @@ SELECT
     Unit,
     Temporality,
     Scale,
-    any(cell.ResourceAttributes) AS ResourceAttributes,
-    any(cell.Attributes) AS Attributes,
-    max(cell.ZeroThreshold) AS ZeroThreshold,
-    min(cell.First) AS First,
-    max(cell.Last) AS Last,
-    sum(cell.Points) AS Points,
-    sum(cell.DeltaCount) AS DeltaCount,
-    sum(cell.DeltaSum) AS DeltaSum,
-    sumMap(cell.DeltaBuckets) AS DeltaBuckets,
-    argMaxArrayMergeState(cell.Exemplar) AS Exemplar
+    cell.ResourceAttributes AS ResourceAttributes,
+    cell.Attributes AS Attributes,
+    cell.ZeroThreshold AS ZeroThreshold,
+    cell.First AS First,
+    cell.Last AS Last,
+    cell.Points AS Points,
+    cell.DeltaCount AS DeltaCount,
+    cell.DeltaSum AS DeltaSum,
+    cell.DeltaBuckets AS DeltaBuckets,
+    cell.Exemplar AS Exemplar
 FROM {database}.exponential_histograms_1m AS cell
-GROUP BY Time, TenantId, ServiceName, MetricName, SeriesId, StartTime, Unit, Temporality, Scale

@@ -4,13 +4,13 @@ SELECT
         AS Time,
     cell.TenantId AS TenantId,
     cell.SeriesId AS SeriesId,
-    any(cell.ResourceAttributes) AS ResourceAttributes,
-    any(cell.Attributes) AS Attributes,
+    JSONExtract(any(cell.ResourceAttributes), 'Map(String, String)') AS ResourceAttributes,
+    JSONExtract(any(cell.Attributes), 'Map(String, String)') AS Attributes,
     any(cell.Unit) AS Unit,
     min(cell.Min) AS Lowest,
     max(cell.Max) AS Highest,
     sum(cell.Sum) / sum(cell.Points) AS Average,
-    max(cell.Last).2 AS Latest,
+    reinterpretAsFloat64(toUInt64(bitAnd(max(cell.Last), 18446744073709551615))) AS Latest,
     sum(cell.Points) AS Points,
     argMaxArrayMerge(cell.Exemplar) AS ExemplarTraceId
 FROM {database}.numbers_{tier} AS cell

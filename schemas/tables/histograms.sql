@@ -8,9 +8,9 @@ CREATE TABLE IF NOT EXISTS {database}.histograms_{tier}
     StartTime DateTime64(9),
     Unit LowCardinality(String),
     Temporality LowCardinality(String),
-    ResourceAttributes SimpleAggregateFunction(any, Map(String, String)),
-    Attributes SimpleAggregateFunction(any, Map(String, String)),
-    Bounds SimpleAggregateFunction(any, Array(Float64)),
+    ResourceAttributes String,
+    Attributes String,
+    Bounds Array(Float64),
     First SimpleAggregateFunction(min, Tuple(DateTime64(9), UInt64, Float64, Array(UInt64))),
     Last SimpleAggregateFunction(max, Tuple(DateTime64(9), UInt64, Float64, Array(UInt64))),
     Points SimpleAggregateFunction(sum, UInt64),
@@ -21,6 +21,6 @@ CREATE TABLE IF NOT EXISTS {database}.histograms_{tier}
 )
 ENGINE = AggregatingMergeTree
 PARTITION BY toDate(Time)
-ORDER BY (ServiceName, MetricName, Time, TenantId, SeriesId, StartTime, Unit, Temporality)
+ORDER BY (ServiceName, MetricName, Time, TenantId, SeriesId, StartTime)
 TTL Time + toIntervalDay({tier_ttl_days})
-SETTINGS {settings}
+SETTINGS allow_dimensions_outside_sorting_key = 1, {settings}

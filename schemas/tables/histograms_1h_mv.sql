@@ -8,15 +8,14 @@ SELECT
     StartTime,
     Unit,
     Temporality,
-    any(cell.ResourceAttributes) AS ResourceAttributes,
-    any(cell.Attributes) AS Attributes,
-    any(cell.Bounds) AS Bounds,
-    min(cell.First) AS First,
-    max(cell.Last) AS Last,
-    sum(cell.Points) AS Points,
-    sum(cell.DeltaCount) AS DeltaCount,
-    sum(cell.DeltaSum) AS DeltaSum,
-    sumForEachMergeState(cell.DeltaBuckets) AS DeltaBuckets,
-    argMaxArrayMergeState(cell.Exemplar) AS Exemplar
+    cell.ResourceAttributes AS ResourceAttributes,
+    cell.Attributes AS Attributes,
+    cell.Bounds AS Bounds,
+    cell.First AS First,
+    cell.Last AS Last,
+    cell.Points AS Points,
+    cell.DeltaCount AS DeltaCount,
+    cell.DeltaSum AS DeltaSum,
+    cell.DeltaBuckets AS DeltaBuckets,
+    cell.Exemplar AS Exemplar
 FROM {database}.histograms_1m AS cell
-GROUP BY Time, TenantId, ServiceName, MetricName, SeriesId, StartTime, Unit, Temporality

@@ -10,18 +10,18 @@ SELECT
     if(Temporality = 'cumulative', point.StartTimeUnix, toDateTime64(0, 9)) AS StartTime,
     point.MetricUnit AS Unit,
     {temporality} AS Temporality,
-    any(point.ResourceAttributes) AS ResourceAttributes,
-    any(point.Attributes) AS Attributes,
-    any(point.ExplicitBounds) AS Bounds,
-    min((point.TimeUnix, point.Count, point.Sum, point.BucketCounts)) AS First,
-    max((point.TimeUnix, point.Count, point.Sum, point.BucketCounts)) AS Last,
-    count() AS Points,
+    -- Maps as JSON text: merging them row by row was three quarters of what a rollup cost (measured). Views read them back.
+    toJSONString(point.ResourceAttributes) AS ResourceAttributes,
+    toJSONString(point.Attributes) AS Attributes,
+    point.ExplicitBounds AS Bounds,
+    (point.TimeUnix, point.Count, point.Sum, point.BucketCounts) AS First,
+    First AS Last,
+    1 AS Points,
     -- Sums of cumulative points mean nothing.
-    sumIf(point.Count, Temporality != 'cumulative') AS DeltaCount,
-    sumIf(point.Sum, Temporality != 'cumulative') AS DeltaSum,
-    sumForEachState(if(Temporality = 'cumulative', [], point.BucketCounts)) AS DeltaBuckets,
-    argMaxArrayState(point.Exemplars.TraceId, point.Exemplars.Value) AS Exemplar
+    if(Temporality = 'cumulative', 0, point.Count) AS DeltaCount,
+    if(Temporality = 'cumulative', 0, point.Sum) AS DeltaSum,
+    initializeAggregation('sumForEachState', if(Temporality = 'cumulative', [], point.BucketCounts)) AS DeltaBuckets,
+    initializeAggregation('argMaxArrayState', point.Exemplars.TraceId, point.Exemplars.Value) AS Exemplar
 FROM {database}.otel_metrics_histogram AS point
 -- Flag 1: no recorded value, as when a series ended.
 WHERE NOT bitTest(point.Flags, 0)
-GROUP BY Time, TenantId, ServiceName, MetricName, SeriesId, StartTime, Unit, Temporality

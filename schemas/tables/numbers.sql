@@ -10,10 +10,10 @@ CREATE TABLE IF NOT EXISTS {database}.numbers_{tier}
     Unit LowCardinality(String),
     Temporality LowCardinality(String),
     Monotonic Bool,
-    ResourceAttributes SimpleAggregateFunction(any, Map(String, String)),
-    Attributes SimpleAggregateFunction(any, Map(String, String)),
-    First SimpleAggregateFunction(min, Tuple(DateTime64(9), Float64)),
-    Last SimpleAggregateFunction(max, Tuple(DateTime64(9), Float64)),
+    ResourceAttributes String,
+    Attributes String,
+    First SimpleAggregateFunction(min, UInt128),
+    Last SimpleAggregateFunction(max, UInt128),
     Points SimpleAggregateFunction(sum, UInt64),
     Sum SimpleAggregateFunction(sum, Float64),
     Min SimpleAggregateFunction(min, Float64),
@@ -22,6 +22,6 @@ CREATE TABLE IF NOT EXISTS {database}.numbers_{tier}
 )
 ENGINE = AggregatingMergeTree
 PARTITION BY toDate(Time)
-ORDER BY (ServiceName, MetricName, Time, TenantId, SeriesId, StartTime, Kind, Unit, Temporality, Monotonic)
+ORDER BY (ServiceName, MetricName, Time, TenantId, SeriesId, StartTime)
 TTL Time + toIntervalDay({tier_ttl_days})
-SETTINGS {settings}
+SETTINGS allow_dimensions_outside_sorting_key = 1, {settings}

@@ -10,14 +10,13 @@ SELECT
     Unit,
     Temporality,
     Monotonic,
-    any(cell.ResourceAttributes) AS ResourceAttributes,
-    any(cell.Attributes) AS Attributes,
-    min(cell.First) AS First,
-    max(cell.Last) AS Last,
-    sum(cell.Points) AS Points,
-    sum(cell.Sum) AS Sum,
-    min(cell.Min) AS Min,
-    max(cell.Max) AS Max,
-    argMaxArrayMergeState(cell.Exemplar) AS Exemplar
+    cell.ResourceAttributes AS ResourceAttributes,
+    cell.Attributes AS Attributes,
+    cell.First AS First,
+    cell.Last AS Last,
+    cell.Points AS Points,
+    cell.Sum AS Sum,
+    cell.Min AS Min,
+    cell.Max AS Max,
+    cell.Exemplar AS Exemplar
 FROM {database}.numbers_1m AS cell
-GROUP BY Time, TenantId, ServiceName, MetricName, SeriesId, StartTime, Kind, Unit, Temporality, Monotonic

@@ -19,16 +19,16 @@ SELECT
     -- The protocol's only legacy kind: its counts are cumulative by definition.
     if(part.3 = '', 'cumulative', '') AS Temporality,
     part.3 = '' AS Monotonic,
-    any(point.ResourceAttributes) AS ResourceAttributes,
-    any(if(part.3 = '', point.Attributes, mapUpdate(point.Attributes, map('quantile', part.3)))) AS Attributes,
-    min((point.TimeUnix, part.2)) AS First,
-    max((point.TimeUnix, part.2)) AS Last,
-    count() AS Points,
-    sum(part.2) AS Sum,
-    min(part.2) AS Min,
-    max(part.2) AS Max,
-    argMaxArrayState([]::Array(String), []::Array(Float64)) AS Exemplar
+    -- Maps as JSON text: merging them row by row was three quarters of what a rollup cost (measured). Views read them back.
+    toJSONString(point.ResourceAttributes) AS ResourceAttributes,
+    toJSONString(if(part.3 = '', point.Attributes, mapUpdate(point.Attributes, map('quantile', part.3)))) AS Attributes,
+    bitOr(bitShiftLeft(toUInt128(toUnixTimestamp64Nano(point.TimeUnix)), 64), toUInt128(reinterpretAsUInt64(toFloat64(part.2)))) AS First,
+    First AS Last,
+    1 AS Points,
+    part.2 AS Sum,
+    part.2 AS Min,
+    part.2 AS Max,
+    initializeAggregation('argMaxArrayState', []::Array(String), []::Array(Float64)) AS Exemplar
 FROM {database}.otel_metrics_summary AS point
 -- Flag 1: no recorded value, as when a series ended. A quantile of nothing is NaN.
 WHERE NOT bitTest(point.Flags, 0) AND NOT isNaN(part.2)
-GROUP BY Time, TenantId, ServiceName, MetricName, SeriesId, StartTime, Kind, Unit, Temporality, Monotonic

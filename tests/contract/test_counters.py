@@ -188,12 +188,14 @@ def test_an_up_down_counter_falls_without_a_reset(tables: Database) -> None:
 
 def test_series_are_told_apart_by_every_attribute_of_point_resource_scope_and_tenant(tables: Database) -> None:
     variants: list[dict[str, Any]] = [
-        {}, {"Attributes": {"a": "1"}}, {"Attributes": {"a": "2"}}, {"ResourceAttributes": {"host.name": "x"}},
+        {}, {"Attributes": {"a": "1"}}, {"Attributes": {"a": "2'\\,\n{}:é\t\""}},
+        {"ResourceAttributes": {"host.name": "x"}},
         {"ScopeName": "lib"}, {"TenantId": "other"}, {"MetricUnit": "ms"}, {"AggregationTemporality": DELTA},
     ]  # fmt: skip
     insert_points(tables, [point(START_S + 10, 1, START_S + 1, **variant) for variant in variants])
     rows = counter(tables, 7200)
     assert len(rows) == len(variants)
+    assert [dict(row["Attributes"]) for row in rows if "2" in str(row["Attributes"])] == [{"a": "2'\\,\n{}:é\t\""}]
     assert sum(row["Increase"] for row in rows) == len(variants)
 
 

@@ -46,12 +46,12 @@ def _series(
     keys = "TenantId, ServiceName, MetricName"
     counted = " UNION ALL ".join(
         f"""SELECT {start_of}(toDateTime(TimeUnix), 'UTC') AS Start, '{name}' AS Kind, {keys},
-            toString(Attributes) AS Series, count(),
+            toJSONString(Attributes) AS Series, count(),
             toString(min((TimeUnix, {value}))), toString(max((TimeUnix, {value})))
             FROM {table} GROUP BY Start, {keys}, Series"""
         for name, table, value in sources
     )
-    held = f"""SELECT Time AS Start, {kind} AS Kind, {keys}, toString(Attributes) AS Series, sum(Points),
+    held = f"""SELECT Time AS Start, {kind} AS Kind, {keys}, Attributes AS Series, sum(Points),
         toString(min(First)), toString(max(Last)) FROM {rollup}_{tier} GROUP BY Start, Kind, {keys}, Series"""
     return held, counted
 
@@ -69,7 +69,12 @@ def _numbers(tier: str, start_of: str) -> tuple[str, str]:
         ("sum", parts, "Value"),
         ("gauge", quantiles, "Value"),
     ]
-    return _series(tier, start_of, sources, "numbers", "Kind")
+    held, counted = _series(tier, start_of, sources, "numbers", "Kind")
+    for extreme in ("min(First)", "max(Last)"):
+        packed = f"fromUnixTimestamp64Nano(toInt64(bitShiftRight({extreme}, 64)))"
+        value = f"reinterpretAsFloat64(toUInt64(bitAnd({extreme}, 18446744073709551615)))"
+        held = held.replace(extreme, f"({packed}, {value})")
+    return held, counted
 
 
 def _histograms(tier: str, start_of: str) -> tuple[str, str]:
