@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from processors import native
 from processors.arena import Arena
+from processors.blocks import block_ranges
 from processors.bounded_arena import ArenaFullError, BoundedArena
 from processors.counting import ledger_rows
 from processors.decode import Decoded, decode
@@ -35,9 +36,6 @@ _log = logging.getLogger(__name__)
 # Working memory of a batch: ordinary telemetry needs four bytes for each of its own.
 _LEAST_BYTES = 128 * MIB
 _BYTES_FOR_EACH = 8
-# A block of more rows would exceed the store's memory in its views, at every attempt: a record of 4 MiB can hold two
-# million empty spans. It takes part in tokens, so a change of it repeats blocks of a batch that was under way.
-_BLOCK_ROWS = 250_000
 
 
 class FloodError(SluicewayError):
@@ -109,9 +107,9 @@ class BatchWriter:
         batch = f"{log_id}:{topic}:{partition}:{frozen.first}:{frozen.last}"
         for name, rows in decoded.tables.items():
             table = BY_NAME[name]
-            for first in range(0, rows.num_rows, _BLOCK_ROWS):
+            for first, end in block_ranges(name, rows):
                 started_s = time.monotonic()
-                part = rows.slice(first, _BLOCK_ROWS)
+                part = rows.slice(first, end - first)
                 body = self._encode(part, table)
                 self._decode_s.record(time.monotonic() - started_s, {"signal": self._signal.value})
                 token = f"{batch}:{name}:{first}" if first else f"{batch}:{name}"

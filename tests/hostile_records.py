@@ -11,7 +11,7 @@ import os
 import resource
 import sys
 
-from processors import warm_up, write
+from processors import blocks, warm_up, write
 from processors.settings import BatchSettings
 from schemas.columns import BY_NAME
 from schemas.log import Record
@@ -61,8 +61,8 @@ def measure(signal: Signal, value: bytes, count: int) -> tuple[int, int]:
     kept, decoded = writer._decode_what_fits(records)
     assert not decoded.faults
     for name, batch in decoded.tables.items():
-        for first in range(0, batch.num_rows, write._BLOCK_ROWS):
-            writer._encode(batch.slice(first, write._BLOCK_ROWS), BY_NAME[name])
+        for first, end in blocks.block_ranges(name, batch):
+            writer._encode(batch.slice(first, end - first), BY_NAME[name])
     return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024, len(kept)
 
 

@@ -552,9 +552,10 @@ def test_records_without_headers_are_counted_as_decoded(line: Callable[..., Line
 def test_a_batch_too_large_for_one_block_is_stored_in_several_each_once(
     line: Callable[..., Line], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from processors import write
+    from processors import blocks
 
-    monkeypatch.setattr(write, "_BLOCK_ROWS", 3)
+    monkeypatch.setattr(blocks, "_MOST_ROWS", {})
+    monkeypatch.setattr(blocks, "_MOST_ROWS_ELSE", 3)
     way = line(Signal.METRICS)
     way.append(*requests(Signal.METRICS))
     for step in ("after otel_metrics_gauge", "after otel_metrics_sum"):
