@@ -12,7 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from bench import collector, end_to_end, kafka_client, kafka_path, receive, report, rotel, small, spans
+from bench import collector, end_to_end, kafka_client, kafka_path, questions, receive, report, rotel, small, spans
 from tests.testbed import collector as otel_collector
 from tests.testbed import kafka_broker
 from tests.testbed.parts import MissingPartError
@@ -35,11 +35,13 @@ def _decode(path: Path) -> dict[str, float]:
 def _round(dataset: spans.Dataset, folder: Path, number: int) -> report.Round:
     ours = end_to_end.measure(dataset, folder / f"ours-{number}")
     _say(f"end to end: {ours.us_per_span:.2f} us a span")
+    without = end_to_end.measure(dataset, folder / f"without-{number}", rollups=False)
+    _say(f"without rollups: {without.us_per_span:.2f} us a span")
     peer = rotel.measure(dataset, folder / f"rotel-{number}")
     _say(f"Rotel: {peer.us_per_span:.2f} us a span")
     identical = rotel.measure_identical_table(dataset, folder / f"stock-{number}")
     _say(f"our blocks in the stock table: {identical.us_per_span:.2f} us a span in the store")
-    return report.Round(ours, peer, identical)
+    return report.Round(ours, without, peer, identical)
 
 
 def _kafka_rounds(dataset: spans.Dataset, folder: Path, rounds: int) -> list[report.KafkaRound]:
@@ -66,6 +68,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--requests", type=int, default=1000, help="requests of 512 spans; default 1000")
     parser.add_argument("--rounds", type=int, default=3, help="repetitions of what goes through a store; default 3")
+    parser.add_argument("--items", type=int, default=10_000_000, help="of the week that is asked; default 10,000,000")
     parser.add_argument("--out", type=Path, default=OUT, help=f"default {OUT}")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
@@ -81,8 +84,10 @@ def main() -> int:
         received = [receive.measure(dataset) for _ in range(options.rounds)]
         small_ones = [small.measure(folder / "small", 4 * options.requests) for _ in range(options.rounds)]
         rounds = [_round(dataset, folder, number) for number in range(options.rounds)]
+        asked = questions.measure(options.items, folder / "week", _say)
         kafka_rounds = _kafka_rounds(dataset, folder, options.rounds)
     found = report.figures(decoded, received, small_ones, rounds) | report.kafka_figures(kafka_rounds)
+    found |= questions.figures(asked)
     print(report.table(found))
     report.write(
         options.out, {**found, "spans": dataset.spans, "bytes_a_span": dataset.bytes_a_span, "peer": rotel.version()}

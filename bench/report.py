@@ -39,6 +39,9 @@ BOUNDS = {
     "end_to_end_over_rotel": Bound(0.3333),
     "kafka_end_to_end_over_collector": Bound(0.25),
     "resident_bytes_max": Bound(1200 * 1000 * 1000),
+    "rollup_share_of_cpu": Bound(0.3),
+    "slowest_rollup_query_ms": Bound(300),
+    "trace_by_id_ms": Bound(100),
 }
 EXPLAINED = {
     "decode_spans_per_s": "wire bytes to columns, spans a CPU second",
@@ -52,6 +55,11 @@ EXPLAINED = {
     "store_insert_us_per_span": "of it: the store's inserts, views and background merges",
     "store_final_merge_us_per_span": "of it: the store's final merge",
     "service_map_us_per_span": "beside it: the edges of the service map, made once",
+    "rollup_share_of_cpu": "of it: what it costs less without the views of rollups, as a share",
+    "slowest_rollup_query_ms": "the slowest question to a week of rollups",
+    "trace_by_id_ms": "the spans of one trace out of a week, median",
+    "slowest_trace_by_id_ms": "the slowest of them",
+    "log_search_ms": "the newest log records with one word out of a week",
     "rotel_us_per_span": "Rotel into the stock table, all processes: CPU us a span",
     "rotel_agent_us_per_span": "of it: Rotel itself",
     "rotel_store_us_per_span": "of it: the store, final merge included",
@@ -82,6 +90,7 @@ class Round:
     """Measures taken right after each other, so that their ratios hold on a noisy machine."""
 
     ours: Cost
+    without_rollups: Cost
     peer: Cost
     identical_table: Cost
 
@@ -139,6 +148,7 @@ def figures(
         "store_insert_us_per_span": median(cost.us(cost.store_s) for cost in ours),
         "store_final_merge_us_per_span": median(cost.us(cost.final_merge_s) for cost in ours),
         "service_map_us_per_span": median(cost.us(cost.service_map_s) for cost in ours),
+        "rollup_share_of_cpu": median(1 - each.without_rollups.us_per_span / each.ours.us_per_span for each in rounds),
         "rotel_us_per_span": median(cost.us_per_span for cost in peers),
         "rotel_agent_us_per_span": median(cost.us(cost.agent_s) for cost in peers),
         "rotel_store_us_per_span": median(cost.us(cost.store_s + cost.final_merge_s) for cost in peers),
