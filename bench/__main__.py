@@ -13,15 +13,12 @@ import time
 from pathlib import Path
 
 from bench import collector, end_to_end, kafka_client, kafka_path, questions, receive, report, rotel, small, spans
+from bench.progress import say
 from tests.testbed import collector as otel_collector
 from tests.testbed import kafka_broker
 from tests.testbed.parts import MissingPartError
 
 OUT = Path("build/bench.json")
-
-
-def _say(text: str) -> None:
-    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
 
 
 def _decode(path: Path) -> dict[str, float]:
@@ -34,13 +31,13 @@ def _decode(path: Path) -> dict[str, float]:
 
 def _round(dataset: spans.Dataset, folder: Path, number: int) -> report.Round:
     ours = end_to_end.measure(dataset, folder / f"ours-{number}")
-    _say(f"end to end: {ours.us_per_span:.2f} us a span")
+    say(f"end to end: {ours.us_per_span:.2f} us a span")
     without = end_to_end.measure(dataset, folder / f"without-{number}", rollups=False)
-    _say(f"without rollups: {without.us_per_span:.2f} us a span")
+    say(f"without rollups: {without.us_per_span:.2f} us a span")
     peer = rotel.measure(dataset, folder / f"rotel-{number}")
-    _say(f"Rotel: {peer.us_per_span:.2f} us a span")
+    say(f"Rotel: {peer.us_per_span:.2f} us a span")
     identical = rotel.measure_identical_table(dataset, folder / f"stock-{number}")
-    _say(f"our blocks in the stock table: {identical.us_per_span:.2f} us a span in the store")
+    say(f"our blocks in the stock table: {identical.us_per_span:.2f} us a span in the store")
     return report.Round(ours, without, peer, identical)
 
 
@@ -49,7 +46,7 @@ def _kafka_rounds(dataset: spans.Dataset, folder: Path, rounds: int) -> list[rep
         kafka_broker.jars()
         otel_collector.binary()
     except MissingPartError as missing:
-        _say(f"the Kafka path is left out: {missing}")
+        say(f"the Kafka path is left out: {missing}")
         return []
     with kafka_broker.Broker(folder / "broker", long_lived=True) as broker:
         return [_kafka_round(dataset, folder, broker, number) for number in range(rounds)]
@@ -57,9 +54,9 @@ def _kafka_rounds(dataset: spans.Dataset, folder: Path, rounds: int) -> list[rep
 
 def _kafka_round(dataset: spans.Dataset, folder: Path, broker: kafka_broker.Broker, number: int) -> report.KafkaRound:
     ours = kafka_path.measure(dataset, folder / f"kafka-{number}", broker)
-    _say(f"through Kafka: {ours.us_per_span:.2f} us a span without the broker")
+    say(f"through Kafka: {ours.us_per_span:.2f} us a span without the broker")
     peer = collector.measure(dataset, folder / f"collector-{number}", broker)
-    _say(f"two Collectors: {peer.us_per_span:.2f} us a span without the broker")
+    say(f"two Collectors: {peer.us_per_span:.2f} us a span without the broker")
     return report.KafkaRound(ours, peer, kafka_client.measure(dataset, broker))
 
 
@@ -73,18 +70,18 @@ def main() -> int:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         folder = Path(name)
-        _say("making spans")
+        say("making spans")
         first_start_ns = time.time_ns() - spans.SPREAD_NS
         dataset = spans.make(folder / "spans", options.requests, seed=7, first_start_ns=first_start_ns)
         print(report.describe(dataset))
         print(f"peer: {rotel.version()}; machine: {os.cpu_count()} CPUs, Python {platform.python_version()}")
-        _say("decode")
+        say("decode")
         decoded = _decode(dataset.path)
-        _say("receive and append")
+        say("receive and append")
         received = [receive.measure(dataset) for _ in range(options.rounds)]
         small_ones = [small.measure(folder / "small", 4 * options.requests) for _ in range(options.rounds)]
         rounds = [_round(dataset, folder, number) for number in range(options.rounds)]
-        asked = questions.measure(options.items, folder / "week", _say)
+        asked = questions.measure(options.items, folder / "week")
         kafka_rounds = _kafka_rounds(dataset, folder, options.rounds)
     found = report.figures(decoded, received, small_ones, rounds) | report.kafka_figures(kafka_rounds)
     found |= questions.figures(asked)

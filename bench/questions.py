@@ -7,13 +7,15 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from clickhouse_connect.driver.client import Client
 
 from bench import store
+from bench.progress import say
 from bench.week import WEEK_S, Week
+from dashboards import queries
 from processors import schema
 from schemas.settings import RetentionSettings, StoreSettings
 from sluiceway.embedded.store import EmbeddedStore
@@ -62,7 +64,7 @@ def _ask_ms(client: Client, sql: str) -> float:
     return took_ms
 
 
-def measure(items: int, folder: Path, say: Callable[[str], None]) -> dict[str, dict[str, float]]:
+def measure(items: int, folder: Path) -> dict[str, dict[str, float]]:
     """Milliseconds of wall time, medians of five, by kind of question and question.
 
     Raises:
@@ -75,7 +77,7 @@ def measure(items: int, folder: Path, say: Callable[[str], None]) -> dict[str, d
         client.database = "otel"
         # Whole hours, and no more than what is kept.
         week = Week(int(time.time()) // 3600 * 3600 - WEEK_S, items)
-        week.fill(client, say)
+        week.fill(client)
         say("waiting for merges")
         store.await_merges(client)
         period = {"from_s": week.from_s, "to_s": week.to_s}
@@ -89,20 +91,17 @@ def measure(items: int, folder: Path, say: Callable[[str], None]) -> dict[str, d
         return {
             "rollups": medians(QUESTIONS),
             "searches": medians(SEARCHES),
-            "traces": {str(n): _trace_ms(client, week.trace_id(n * 7_919_357)) for n in range(TRACES)},
+            "traces": {trace_id: _trace_ms(client, trace_id) for trace_id in week.trace_ids(client, TRACES)},
         }
 
 
 def _trace_ms(client: Client, trace_id: str) -> float:
     """As the viewer asks: where in time it lies, then its spans. Each trace is asked for once, so that none is warm."""
     started_s = time.perf_counter()
-    [(first, last)] = client.query(
-        f"SELECT min(Start), max(End) FROM otel_traces_trace_id_ts WHERE TraceId = {trace_id} HAVING count() > 0"
-    ).result_rows
+    [(from_s, last_s)] = client.query(queries.read("trace_window"), parameters={"trace_id": trace_id}).result_rows
     found = client.query(
-        f"SELECT * FROM otel_traces WHERE TraceId = {trace_id}"
-        f" AND Timestamp >= toDateTime64({int(first.timestamp())}, 9)"
-        f" AND Timestamp < toDateTime64({int(last.timestamp()) + 1}, 9)"
+        queries.read("trace_spans"),
+        parameters={"trace_id": trace_id, "from_s": from_s, "to_s": last_s + 1, "limit": 1000},
     ).result_rows
     if len(found) != 12:
         raise RuntimeError(f"a trace must have 12 spans, has {len(found)}")
@@ -128,11 +127,8 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, help="where the store is made; default a temporary folder")
     options = parser.parse_args()
 
-    def say(text: str) -> None:
-        print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
-
     with tempfile.TemporaryDirectory(prefix="bench-", dir=options.folder) as name:
-        found = measure(options.items, Path(name) / "store", say)
+        found = measure(options.items, Path(name) / "store")
     print(f"{options.items:,} spans, points and log records over 7 days; median of {ROUNDS}")
     for kind in ("rollups", "searches"):
         for name, took_ms in found[kind].items():

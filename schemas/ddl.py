@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 
+from schemas import sql
 from schemas.columns import TABLES, Table
 from schemas.settings import RetentionSettings
 from schemas.signals import Signal
@@ -105,7 +106,7 @@ _FILES: Mapping[str, tuple[str, Mapping[str, str]]] = {
     **{f"numbers_1m_{kind}_mv": ("numbers_1m_mv", _METRIC_KINDS[kind]) for kind in ("gauge", "sum")},
     "numbers_1m_summary_mv": ("numbers_1m_summary_mv", {}),
     "numbers_1h": ("numbers", {"tier": "1h"}),
-    "numbers_1h_mv": ("numbers_1h_mv", {}),
+    "numbers_1h_mv": ("series_1h_mv", {"series": "numbers"}),
     "counter_1m": ("counter", _LOOKBACK["1m"]),
     "counter_1h": ("counter", _LOOKBACK["1h"]),
     "gauge_1m": ("gauge", {"tier": "1m"}),
@@ -113,7 +114,7 @@ _FILES: Mapping[str, tuple[str, Mapping[str, str]]] = {
     "histograms_1m": ("histograms", {"tier": "1m"}),
     "histograms_1m_mv": ("histograms_1m_mv", _METRIC_KINDS["histogram"]),
     "histograms_1h": ("histograms", {"tier": "1h"}),
-    "histograms_1h_mv": ("histograms_1h_mv", {}),
+    "histograms_1h_mv": ("series_1h_mv", {"series": "histograms"}),
     "histogram_1m": ("histogram", _LOOKBACK["1m"]),
     "histogram_1h": ("histogram", _LOOKBACK["1h"]),
     "histogram_quantile_1m": ("histogram_quantile", {"tier": "1m"}),
@@ -121,7 +122,7 @@ _FILES: Mapping[str, tuple[str, Mapping[str, str]]] = {
     "exponential_histograms_1m": ("exponential_histograms", {"tier": "1m"}),
     "exponential_histograms_1m_mv": ("exponential_histograms_1m_mv", _METRIC_KINDS["exponential_histogram"]),
     "exponential_histograms_1h": ("exponential_histograms", {"tier": "1h"}),
-    "exponential_histograms_1h_mv": ("exponential_histograms_1h_mv", {}),
+    "exponential_histograms_1h_mv": ("series_1h_mv", {"series": "exponential_histograms"}),
     "exponential_histogram_1m": ("exponential_histogram", _LOOKBACK["1m"]),
     "exponential_histogram_1h": ("exponential_histogram", _LOOKBACK["1h"]),
     "exponential_histogram_quantile_1m": ("exponential_histogram_quantile", {"tier": "1m"}),
@@ -214,7 +215,7 @@ def _base_table(table: Table, database: str, retention: RetentionSettings) -> De
 def _from_file(
     name: str, file: str, values: Mapping[str, str], database: str, retention: RetentionSettings
 ) -> Definition:
-    text = resources.files("schemas").joinpath("tables", f"{file}.sql").read_text(encoding="utf-8").strip()
+    text = sql.read(resources.files("schemas").joinpath("tables"), file).strip()
     partitioned = "PARTITION BY" in text
     hourly_days = retention.hourly_rollups_days + GRACE_DAYS
     minute_days = retention.rollups_days + GRACE_DAYS

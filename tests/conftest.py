@@ -9,7 +9,8 @@ import pytest
 
 from schemas.settings import StoreSettings
 from sluiceway.embedded.store import EmbeddedStore
-from tests.kafka_broker import require_broker
+from tests.kafka_broker import fresh_name, require_broker
+from tests.rows_in_store import Database, database
 from tests.testbed.kafka_broker import Broker
 from tests.testbed.parts import free_ports
 
@@ -36,6 +37,13 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedStore]:
     folder: Path = tmp_path_factory.mktemp("store")
     with EmbeddedStore(folder, StoreSettings(http_port=free_port())) as running:
         yield running
+
+
+@pytest.fixture
+def tables(store: EmbeddedStore) -> Iterator[Database]:
+    """A database of the test's own with all our tables and views, empty."""
+    with database(store, fresh_name("tables").replace("-", "_")) as made:
+        yield made
 
 
 @pytest.fixture(scope="session")

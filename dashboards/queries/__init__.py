@@ -1,15 +1,11 @@
-"""One file a question, in ClickHouse SQL with typed parameters `{name:Type}`.
-
-A line `-- include: FILE` stands for the text of FILE, so that an expression shared by questions is written once.
-"""
+"""One file a question, in ClickHouse SQL with typed parameters `{name:Type}`; shared text as `schemas.sql` has it."""
 
 from __future__ import annotations
 
 import functools
-import re
 from importlib import resources
 
-_INCLUDE = re.compile(r"^-- include: (\S+)$", re.MULTILINE)
+from schemas import sql
 
 
 @functools.cache
@@ -19,8 +15,7 @@ def read(name: str) -> str:
     Raises:
         FileNotFoundError: there is no such question.
     """
-    text = resources.files(__name__).joinpath(f"{name}.sql").read_text(encoding="utf-8")
-    return _INCLUDE.sub(lambda match: read(match[1].removesuffix(".sql")).rstrip(), text)
+    return sql.read(resources.files(__name__), name)
 
 
 def names() -> list[str]:

@@ -1,9 +1,7 @@
 CREATE VIEW IF NOT EXISTS {database}.counter_{tier} AS
 WITH
-    packed -> (
-        fromUnixTimestamp64Nano(toInt64(bitShiftRight(packed, 64))),
-        reinterpretAsFloat64(toUInt64(bitAnd(packed, 18446744073709551615)))
-    ) AS unpacked
+    -- include: window_of.sql,
+    -- include: unpacked.sql
 SELECT
     Time,
     TenantId,
@@ -21,8 +19,7 @@ SELECT
 FROM
 (
     SELECT
-        {{from:DateTime}} + intDiv(toUnixTimestamp(Cell) - toUnixTimestamp({{from:DateTime}}), {{step:UInt32}}) * {{step:UInt32}}
-            AS Time,
+        window_of(Cell) AS Time,
         TenantId,
         SeriesId,
         any(Resource) AS ResourceAttributes,
@@ -69,21 +66,11 @@ FROM
         FROM
         (
             SELECT
-                cell.Time AS Cell,
-                cell.TenantId AS TenantId,
-                cell.SeriesId AS SeriesId,
-                cell.StartTime AS StartTime,
-                cell.Temporality AS Temporality,
+                -- include: series_cells.sql,
                 cell.Monotonic AS Monotone,
-                any(cell.Unit) AS UnitOf,
-                JSONExtract(any(cell.ResourceAttributes), 'Map(String, String)') AS Resource,
-                JSONExtract(any(cell.Attributes), 'Map(String, String)') AS Own,
                 unpacked(min(cell.First)) AS Earliest,
                 unpacked(max(cell.Last)) AS Latest,
-                sum(cell.Points) AS Seen,
-                sum(cell.Sum) AS Total,
-                argMaxArrayMergeState(cell.Exemplar) AS Exemplars,
-                {{from:DateTime}} - {lookback_s} AS SinceWhen
+                sum(cell.Sum) AS Total
             FROM {database}.numbers_{tier} AS cell
             WHERE cell.ServiceName = {{service:String}} AND cell.MetricName = {{metric:String}} AND cell.Kind = 'sum'
                 AND cell.Time >= {{from:DateTime}} - {lookback_s} AND cell.Time < {{to:DateTime}}

@@ -1,7 +1,10 @@
 CREATE VIEW IF NOT EXISTS {database}.exponential_histogram_{tier} AS
+WITH
+    -- include: window_of.sql,
+    -- include: numbered.sql,
+    -- include: coarser.sql
 SELECT
-    {{from:DateTime}} + intDiv(toUnixTimestamp(Cell) - toUnixTimestamp({{from:DateTime}}), {{step:UInt32}}) * {{step:UInt32}}
-        AS Time,
+    window_of(Cell) AS Time,
     TenantId,
     SeriesId,
     any(Resource) AS ResourceAttributes,
@@ -24,13 +27,8 @@ FROM
 (
     SELECT
         *,
-        lagInFrame(Latest) OVER series AS Before,
+        -- include: histogram_runs.sql,
         lagInFrame(LatestBuckets) OVER series AS BucketsBefore,
-        lagInFrame(StartTime) OVER series AS StartBefore,
-        lagInFrame(toUInt8(1)) OVER series AS Follows,
-        NOT Delta AND Follows AND (StartTime > StartBefore AND StartTime >= Before.1 OR Earliest.2 < Before.2) AS BeganAnew,
-        NOT Delta AND Latest.2 < Earliest.2 AS FellInside,
-        toUInt8(BeganAnew) + toUInt8(FellInside) AS Fell,
         mapFilter((bucket, counted) -> false, EarliestBuckets) AS None,
         -- Up to the cell's first point: what a run counted before it was counted since the run began.
         multiIf(
@@ -48,19 +46,17 @@ FROM
         ) AS Further
     FROM
     (
-        -- To the coarsest scale of the series: bucket i of a scale k finer is bucket floor(i / 2^k).
-        WITH point -> arrayConcat(
-                arrayMap(i -> -(1099511627776 + toInt64(point.8) + toInt64(i) - 1), arrayEnumerate(point.9)),
-                [toInt64(0)],
-                arrayMap(i -> 1099511627776 + toInt64(point.6) + toInt64(i) - 1, arrayEnumerate(point.7))) AS numbered,
-            (buckets, counts, scale) -> CAST(arrayReduce('sumMap', [arrayMap(bucket -> if(bucket = 0, 0, sign(bucket)
-            * (1099511627776 + toInt64(floor((abs(bucket) - 1099511627776) / exp2(scale - Coarsest))))), buckets)],
-            [arrayMap(counted -> toInt64(counted), counts)]), 'Map(Int64, Int64)') AS coarser
+        -- To the coarsest scale of the series.
+        WITH (buckets, counts, scale) -> CAST(
+            arrayReduce('sumMap', [coarser(buckets, scale, Coarsest)], [arrayMap(counted -> toInt64(counted), counts)]),
+            'Map(Int64, Int64)') AS merged,
+            point -> merged(
+                numbered(point.6, point.7, point.8, point.9), arrayConcat(point.9, [point.5], point.7), point.4) AS whole
         SELECT
             *,
-            coarser(numbered(Earliest), arrayConcat(Earliest.9, [Earliest.5], Earliest.7), Earliest.4) AS EarliestBuckets,
-            coarser(numbered(Latest), arrayConcat(Latest.9, [Latest.5], Latest.7), Latest.4) AS LatestBuckets,
-            coarser(mapKeys(Summed), mapValues(Summed), Scale) AS DeltaBuckets
+            whole(Earliest) AS EarliestBuckets,
+            whole(Latest) AS LatestBuckets,
+            merged(mapKeys(Summed), mapValues(Summed), Scale) AS DeltaBuckets
         FROM
         (
             SELECT
@@ -70,24 +66,14 @@ FROM
             FROM
             (
                 SELECT
-                    cell.Time AS Cell,
-                    cell.TenantId AS TenantId,
-                    cell.SeriesId AS SeriesId,
-                    cell.StartTime AS StartTime,
-                    cell.Temporality AS Temporality,
+                    -- include: series_cells.sql,
                     cell.Scale AS Scale,
-                    any(cell.Unit) AS UnitOf,
-                    JSONExtract(any(cell.ResourceAttributes), 'Map(String, String)') AS Resource,
-                    JSONExtract(any(cell.Attributes), 'Map(String, String)') AS Own,
                     max(cell.ZeroThreshold) AS Nothing,
                     min(cell.First) AS Earliest,
                     max(cell.Last) AS Latest,
-                    sum(cell.Points) AS Seen,
                     sum(cell.DeltaCount) AS DeltaCount,
                     sum(cell.DeltaSum) AS DeltaSum,
-                    sumMap(cell.DeltaBuckets) AS Summed,
-                    argMaxArrayMergeState(cell.Exemplar) AS Exemplars,
-                    {{from:DateTime}} - {lookback_s} AS SinceWhen
+                    sumMap(cell.DeltaBuckets) AS Summed
                 FROM {database}.exponential_histograms_{tier} AS cell
                 WHERE cell.ServiceName = {{service:String}} AND cell.MetricName = {{metric:String}}
                     AND cell.Time >= {{from:DateTime}} - {lookback_s} AND cell.Time < {{to:DateTime}}

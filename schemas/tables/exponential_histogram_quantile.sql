@@ -1,5 +1,6 @@
 CREATE VIEW IF NOT EXISTS {database}.exponential_histogram_quantile_{tier} AS
 WITH
+    -- include: coarser.sql,
     -- A threshold swallows the buckets below it, and the one that it cuts whole (OpenTelemetry data model, "Zero Threshold").
     bucket -> (bucket != 0 AND exp2((abs(bucket) - 1099511627776) * Width) < ZeroThreshold) AS swallowed
 SELECT
@@ -11,9 +12,7 @@ SELECT
     sum(Counted) AS Count,
     sum(Added) AS Sum,
     max(Nothing) AS ZeroThreshold,
-    sumMap(arrayMap(bucket -> if(bucket = 0, 0, sign(bucket)
-        * (1099511627776 + toInt64(floor((abs(bucket) - 1099511627776) / exp2(Finer - Coarsest))))), mapKeys(Gained)),
-        mapValues(Gained)) AS Merged,
+    sumMap(coarser(mapKeys(Gained), Finer, Coarsest), mapValues(Gained)) AS Merged,
     exp2(-Scale) AS Width,
     arrayReduce('sumMap', [arrayMap(bucket -> if(swallowed(bucket), 0, bucket), Merged.1)], [Merged.2]) AS Distribution,
     arrayMax(arrayConcat([ZeroThreshold],

@@ -1,5 +1,6 @@
 CREATE MATERIALIZED VIEW IF NOT EXISTS {database}.exponential_histograms_1m_mv TO {database}.exponential_histograms_1m AS
 WITH
+    -- include: numbered.sql,
     Temporality = 'delta' AS delta,
     -- A batch may be all buckets: each copy of them counts against the store's memory, so that only what is needed is made.
     arrayResize(point.PositiveBucketCounts, if(delta, length(point.PositiveBucketCounts), 0)) AS above,
@@ -29,14 +30,8 @@ SELECT
     1 AS Points,
     if(delta, point.Count, 0) AS DeltaCount,
     if(delta, point.Sum, 0) AS DeltaSum,
-    -- One number a bucket, in the order of its values: positive buckets are 2^40 + index, negative ones the negative of that,
-    -- the zero bucket is 0. Indexes have 32 bits.
     mapFromArrays(
-        arrayConcat(
-            arrayMap(i -> -(1099511627776 + toInt64(point.NegativeOffset) + toInt64(i) - 1), arrayEnumerate(below)),
-            [toInt64(0)],
-            arrayMap(i -> 1099511627776 + toInt64(point.PositiveOffset) + toInt64(i) - 1, arrayEnumerate(above))
-        ),
+        numbered(point.PositiveOffset, above, point.NegativeOffset, below),
         arrayConcat(below, [if(delta, point.ZeroCount, 0)], above)
     ) AS DeltaBuckets,
     initializeAggregation('argMaxArrayState', point.Exemplars.TraceId, point.Exemplars.Value) AS Exemplar

@@ -1,7 +1,9 @@
 CREATE VIEW IF NOT EXISTS {database}.gauge_{tier} AS
+WITH
+    -- include: window_of.sql,
+    -- include: unpacked.sql
 SELECT
-    {{from:DateTime}} + intDiv(toUnixTimestamp(cell.Time) - toUnixTimestamp({{from:DateTime}}), {{step:UInt32}}) * {{step:UInt32}}
-        AS Time,
+    window_of(cell.Time) AS Time,
     cell.TenantId AS TenantId,
     cell.SeriesId AS SeriesId,
     JSONExtract(any(cell.ResourceAttributes), 'Map(String, String)') AS ResourceAttributes,
@@ -10,7 +12,7 @@ SELECT
     min(cell.Min) AS Lowest,
     max(cell.Max) AS Highest,
     sum(cell.Sum) / sum(cell.Points) AS Average,
-    reinterpretAsFloat64(toUInt64(bitAnd(max(cell.Last), 18446744073709551615))) AS Latest,
+    unpacked(max(cell.Last)).2 AS Latest,
     sum(cell.Points) AS Points,
     argMaxArrayMerge(cell.Exemplar) AS ExemplarTraceId
 FROM {database}.numbers_{tier} AS cell

@@ -1,7 +1,8 @@
 CREATE VIEW IF NOT EXISTS {database}.histogram_{tier} AS
+WITH
+    -- include: window_of.sql
 SELECT
-    {{from:DateTime}} + intDiv(toUnixTimestamp(Cell) - toUnixTimestamp({{from:DateTime}}), {{step:UInt32}}) * {{step:UInt32}}
-        AS Time,
+    window_of(Cell) AS Time,
     TenantId,
     SeriesId,
     any(Resource) AS ResourceAttributes,
@@ -20,13 +21,7 @@ FROM
     SELECT
         *,
         Temporality = 'delta' AS Delta,
-        lagInFrame(Latest) OVER series AS Before,
-        lagInFrame(StartTime) OVER series AS StartBefore,
-        lagInFrame(toUInt8(1)) OVER series AS Follows,
-        -- A histogram never counts down: one whose count falls began anew, whole, whatever its buckets say apart.
-        NOT Delta AND Follows AND (StartTime > StartBefore AND StartTime >= Before.1 OR Earliest.2 < Before.2) AS BeganAnew,
-        NOT Delta AND Latest.2 < Earliest.2 AS FellInside,
-        toUInt8(BeganAnew) + toUInt8(FellInside) AS Fell,
+        -- include: histogram_runs.sql,
         -- Up to the cell's first point: what a run counted before it was counted since the run began.
         multiIf(
             Delta, (toInt64(DeltaCount), DeltaSum, arrayMap(bucket -> toInt64(bucket), DeltaBuckets)),
@@ -46,23 +41,13 @@ FROM
     FROM
     (
         SELECT
-            cell.Time AS Cell,
-            cell.TenantId AS TenantId,
-            cell.SeriesId AS SeriesId,
-            cell.StartTime AS StartTime,
-            cell.Temporality AS Temporality,
-            any(cell.Unit) AS UnitOf,
-            JSONExtract(any(cell.ResourceAttributes), 'Map(String, String)') AS Resource,
-            JSONExtract(any(cell.Attributes), 'Map(String, String)') AS Own,
+            -- include: series_cells.sql,
             any(cell.Bounds) AS Edges,
             min(cell.First) AS Earliest,
             max(cell.Last) AS Latest,
-            sum(cell.Points) AS Seen,
             sum(cell.DeltaCount) AS DeltaCount,
             sum(cell.DeltaSum) AS DeltaSum,
-            sumForEachMerge(cell.DeltaBuckets) AS DeltaBuckets,
-            argMaxArrayMergeState(cell.Exemplar) AS Exemplars,
-            {{from:DateTime}} - {lookback_s} AS SinceWhen
+            sumForEachMerge(cell.DeltaBuckets) AS DeltaBuckets
         FROM {database}.histograms_{tier} AS cell
         WHERE cell.ServiceName = {{service:String}} AND cell.MetricName = {{metric:String}}
             AND cell.Time >= {{from:DateTime}} - {lookback_s} AND cell.Time < {{to:DateTime}}

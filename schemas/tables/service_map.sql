@@ -1,6 +1,6 @@
 CREATE VIEW IF NOT EXISTS {database}.service_map_{tier} AS
-WITH (buckets, q) -> if(empty(buckets), NULL, exp2((mapKeys(buckets)[arrayFirstIndex(
-    seen -> seen >= ceil(q * arraySum(mapValues(buckets))), arrayCumSum(mapValues(buckets)))] + 0.5) / 8)) AS quantile_ns
+WITH
+    -- include: quantile_ns.sql
 SELECT
     edge.TenantId AS TenantId,
     edge.Environment AS Environment,

@@ -4,29 +4,18 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from sluiceway.embedded.store import EmbeddedStore
-from tests.kafka_broker import fresh_name
 from tests.real_parts import skip_where_missing
-from tests.rows_in_store import Database, database
+from tests.rows_in_store import Database
+from tests.series_in_store import CUMULATIVE, DELTA, EXEMPLARS, LENGTH_S, START_S, ask_windows
 from tests.testbed.prometheus import Prometheus
 from tests.viewer_under_test import insert
-
-# 2026-01-15 10:00 UTC.
-START_S = 1_768_471_200
-CUMULATIVE, DELTA = 2, 1
-
-
-@pytest.fixture
-def tables(store: EmbeddedStore) -> Iterator[Database]:
-    with database(store, fresh_name("counters").replace("-", "_")) as made:
-        yield made
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +65,8 @@ def series(source: random.Random, length_s: int) -> list[Sample]:
     return samples
 
 
-def counter(tables: Database, step_s: int, *, tier: str = "1m", hours: int = 2) -> list[dict[str, Any]]:
-    return tables.ask(
-        f"SELECT *, toUnixTimestamp(Time) AS At FROM {{db}}.counter_{tier}(service = 'cart', metric = 'hits',"
-        " from = {f:UInt32}, to = {t:UInt32}, step = {s:UInt32}) ORDER BY Time",
-        f=START_S, t=START_S + hours * 3600, s=step_s,
-    )  # fmt: skip
+def counter(tables: Database, step_s: int, *, tier: str = "1m") -> list[dict[str, Any]]:
+    return ask_windows(tables, f"counter_{tier}", "hits", step_s)
 
 
 @pytest.mark.parametrize(("tier", "step_s"), [("1m", 60), ("1m", 300), ("1m", 420), ("1h", 3600), ("1h", 7200)])
@@ -89,8 +74,7 @@ def test_increase_and_rate_are_those_of_prometheus_through_resets_and_gaps(
     tables: Database, tmp_path: Path, tier: str, step_s: int
 ) -> None:
     source = random.Random(step_s)
-    hours = 2
-    all_series = {f"s{n}": series(source, hours * 3600) for n in range(12)}
+    all_series = {f"s{n}": series(source, LENGTH_S) for n in range(12)}
     rows = [
         point(START_S + each.at_ms / 1000, each.value, START_S + each.start_ms / 1000, Attributes={"n": name})
         for name, samples in all_series.items()
@@ -101,7 +85,7 @@ def test_increase_and_rate_are_those_of_prometheus_through_resets_and_gaps(
         insert_points(tables, rows[start : start + 500])
     found = {
         (row["At"], dict(row["Attributes"])["n"]): (row["PrometheusIncrease"], row["PrometheusRate"])
-        for row in counter(tables, step_s, tier=tier, hours=hours)
+        for row in counter(tables, step_s, tier=tier)
         if row["PrometheusIncrease"] is not None
     }
 
@@ -110,13 +94,13 @@ def test_increase_and_rate_are_those_of_prometheus_through_resets_and_gaps(
         lines += [f'hits_total{{n="{name}"}} {each.value} {START_S + each.at_ms / 1000:.3f}' for each in samples]
     expected: dict[tuple[int, str], tuple[float, float]] = {}
     with skip_where_missing(), Prometheus(tmp_path, "\n".join([*lines, "# EOF", ""])) as prometheus:
-        for at_s in range(START_S, START_S + hours * 3600 - step_s + 1, step_s):
+        for at_s in range(START_S, START_S + LENGTH_S - step_s + 1, step_s):
             increase, rate = (
                 {each["metric"]["n"]: float(each["value"][1]) for each in prometheus.query(text, at_s + step_s)}
                 for text in (f"increase(hits_total[{step_s}s])", f"rate(hits_total[{step_s}s])")
             )
             expected |= {(at_s, name): (increase[name], rate[name]) for name in increase}
-    whole = {key: pair for key, pair in found.items() if key[0] + step_s <= START_S + hours * 3600}
+    whole = {key: pair for key, pair in found.items() if key[0] + step_s <= START_S + LENGTH_S}
     assert len(expected) >= 12
     assert whole.keys() == expected.keys()
     for key, pair in expected.items():
@@ -155,7 +139,7 @@ def test_a_restart_is_known_by_its_start_time_though_the_counter_has_overtaken_i
         # It began again at 80 and counted 500 in a minute: Prometheus, by values, sees 390.
         point(START_S + 130, 500, START_S + 80),
     ])  # fmt: skip
-    [row] = counter(tables, 7200)
+    [row] = counter(tables, LENGTH_S)
     assert (row["Increase"], row["Resets"]) == (510, 1)
     by_minute = counter(tables, 60)
     assert [(row["Increase"], row["Resets"], row["PrometheusIncrease"]) for row in by_minute] == [
@@ -166,7 +150,7 @@ def test_a_restart_is_known_by_its_start_time_though_the_counter_has_overtaken_i
 def test_a_counter_that_falls_without_a_new_start_time_was_reset(tables: Database) -> None:
     for minute, value in enumerate([100, 130, 20, 25]):
         insert_points(tables, [point(START_S + minute * 60 + 5, value, 0)])
-    [row] = counter(tables, 7200)
+    [row] = counter(tables, LENGTH_S)
     assert (row["Increase"], row["Resets"]) == (30 + 20 + 5, 1)
 
 
@@ -175,14 +159,14 @@ def test_delta_points_add_up_and_gaps_are_nothing(tables: Database) -> None:
     for n in (0, 1, 2, 50, 51):
         insert_points(tables, [point(START_S + n * 60 + 1, n + 0.5, START_S + n * 60 - 59, **delta)])
     assert sum(row["Increase"] for row in counter(tables, 60)) == 0.5 * 5 + 104
-    [row] = counter(tables, 7200, tier="1h")
+    [row] = counter(tables, LENGTH_S, tier="1h")
     assert (row["Increase"], row["Resets"], row["PrometheusIncrease"]) == (106.5, 0, 106.5)
 
 
 def test_an_up_down_counter_falls_without_a_reset(tables: Database) -> None:
     for n, value in enumerate([5, 9, 3, 4]):
         insert_points(tables, [point(START_S + n * 60 + 1, value, START_S - 7200, IsMonotonic=False)])
-    [row] = counter(tables, 7200)
+    [row] = counter(tables, LENGTH_S)
     assert (row["Increase"], row["Resets"]) == (-1, 0)
 
 
@@ -193,7 +177,7 @@ def test_series_are_told_apart_by_every_attribute_of_point_resource_scope_and_te
         {"ScopeName": "lib"}, {"TenantId": "other"}, {"MetricUnit": "ms"}, {"AggregationTemporality": DELTA},
     ]  # fmt: skip
     insert_points(tables, [point(START_S + 10, 1, START_S + 1, **variant) for variant in variants])
-    rows = counter(tables, 7200)
+    rows = counter(tables, LENGTH_S)
     assert len(rows) == len(variants)
     assert [dict(row["Attributes"]) for row in rows if "2" in str(row["Attributes"])] == [{"a": "2'\\,\n{}:é\t\""}]
     assert sum(row["Increase"] for row in rows) == len(variants)
@@ -208,7 +192,7 @@ def test_points_without_a_value_and_what_is_no_number_are_left_out(tables: Datab
         f"INSERT INTO {tables.name}.otel_metrics_sum ({columns})"
         f" SELECT {START_S + 4}, {START_S}, 'cart', 'hits', nan, 1, 2"
     )
-    [row] = counter(tables, 7200)
+    [row] = counter(tables, LENGTH_S)
     assert (row["Increase"], row["Points"]) == (4, 2)
 
 
@@ -220,13 +204,12 @@ def test_a_summary_is_two_counters_and_a_gauge_for_each_quantile(tables: Databas
             "ValueAtQuantiles.Quantile": [0.5, 0.99], "ValueAtQuantiles.Value": [1.0 + minute, 2.0 + minute],
         }  # fmt: skip
         insert(tables.client, "otel_metrics_summary", [summary], tables.name)
-    window = f"from = {START_S}, to = {START_S + 7200}, step = 7200"
     for tier in ("1m", "1h"):
         for name, unit, increase in (("hits_count", "1", 9 + 2), ("hits_sum", "s", 25 + 3)):
-            [row] = tables.ask(f"SELECT * FROM {{db}}.counter_{tier}(service = 'cart', metric = '{name}', {window})")
+            [row] = ask_windows(tables, f"counter_{tier}", name, LENGTH_S)
             found = (row["Increase"], row["Resets"], row["Unit"], dict(row["Attributes"]))
             assert found == (increase, 1, unit, {"route": "/"})
-        rows = tables.ask(f"SELECT * FROM {{db}}.gauge_{tier}(service = 'cart', metric = 'hits', {window})")
+        rows = ask_windows(tables, f"gauge_{tier}", "hits", LENGTH_S)
         assert {dict(row["Attributes"])["quantile"]: (row["Lowest"], row["Latest"], row["Unit"]) for row in rows} == {
             "0.5": (1, 3, "s"), "0.99": (2, 4, "s"),
         }  # fmt: skip
@@ -239,29 +222,21 @@ def test_gauges_have_their_extremes_average_and_latest_in_each_window(tables: Da
     for start in range(0, len(rows), 100):
         insert_points(tables, rows[start : start + 100], "otel_metrics_gauge")
     for tier, step_s in (("1m", 60), ("1m", 900), ("1h", 3600)):
-        found = tables.ask(
-            f"SELECT *, toUnixTimestamp(Time) AS At FROM {{db}}.gauge_{tier}(service = 'cart', metric = 'hits',"
-            " from = {f:UInt32}, to = {t:UInt32}, step = {s:UInt32})",
-            f=START_S, t=START_S + 7200, s=step_s,
-        )  # fmt: skip
-        windows: dict[int, list[tuple[int, float]]] = {}
+        found = ask_windows(tables, f"gauge_{tier}", "hits", step_s)
+        expected: dict[int, list[tuple[int, float]]] = {}
         for at_ms, value in values:
-            windows.setdefault(START_S + at_ms // 1000 // step_s * step_s, []).append((at_ms, value))
-        assert {row["At"] for row in found} == set(windows)
+            expected.setdefault(START_S + at_ms // 1000 // step_s * step_s, []).append((at_ms, value))
+        assert {row["At"] for row in found} == set(expected)
         for row in found:
-            inside = windows[row["At"]]
+            inside = expected[row["At"]]
             numbers = [value for _, value in inside]
             assert (row["Lowest"], row["Highest"], row["Latest"]) == (min(numbers), max(numbers), max(inside)[1])
             assert row["Average"] == pytest.approx(sum(numbers) / len(numbers))
 
 
 def test_the_exemplar_of_the_largest_value_leads_to_its_trace(tables: Database) -> None:
-    exemplars = {
-        "Exemplars.TraceId": ["a" * 32, "b" * 32], "Exemplars.SpanId": ["", ""], "Exemplars.Value": [3.0, 2.0],
-        "Exemplars.TimeUnix": [0, 0], "Exemplars.FilteredAttributes": [{}, {}],
-    }  # fmt: skip
-    insert_points(tables, [point(START_S + 1, 1, START_S, **exemplars)])
+    insert_points(tables, [point(START_S + 1, 1, START_S, **EXEMPLARS)])
     insert_points(tables, [point(START_S + 2, 2, START_S)])
     for tier in ("1m", "1h"):
-        [row] = counter(tables, 7200, tier=tier)
+        [row] = counter(tables, LENGTH_S, tier=tier)
         assert row["ExemplarTraceId"] == "a" * 32

@@ -6,28 +6,17 @@ import itertools
 import math
 import random
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
-from sluiceway.embedded.store import EmbeddedStore
-from tests.kafka_broker import fresh_name
-from tests.rows_in_store import Database, database
+from tests.rows_in_store import Database
+from tests.series_in_store import CUMULATIVE, DELTA, EXEMPLARS, LENGTH_S, START_S, ask_windows
 from tests.viewer_under_test import insert
 
-# 2026-01-15 10:00 UTC.
-START_S = 1_768_471_200
-LENGTH_S = 7200
-CUMULATIVE, DELTA = 2, 1
 QUANTILES = (-0.5, 0.0, 0.1, 0.5, 0.75, 0.99, 1.0, 1.5)
-
-
-@pytest.fixture
-def tables(store: EmbeddedStore) -> Iterator[Database]:
-    with database(store, fresh_name("exponential").replace("-", "_")) as made:
-        yield made
 
 
 def bucket(value: float, scale: int, threshold: float) -> tuple[int, int]:
@@ -74,13 +63,7 @@ def add(tables: Database, *rows: dict[str, Any]) -> None:
 
 
 def ask(tables: Database, view: str, step_s: int, more: str = "") -> list[dict[str, Any]]:
-    # JSON has no infinity and no NaN.
-    columns = "*, toUnixTimestamp(Time) AS At" + (", toString(Quantile) AS Text" if more else "")
-    return tables.ask(
-        f"SELECT {columns} FROM {{db}}.exponential_histogram_{view}(service = 'cart', metric = 'duration',"
-        f" from = {{f:UInt32}}, to = {{t:UInt32}}, step = {{s:UInt32}}{more}) ORDER BY Time",
-        f=START_S, t=START_S + LENGTH_S, s=step_s,
-    )  # fmt: skip
+    return ask_windows(tables, f"exponential_histogram_{view}", "duration", step_s, more)
 
 
 def counts_of(row: Mapping[str, Any]) -> dict[tuple[int, int], int]:
@@ -141,7 +124,7 @@ def run(source: random.Random) -> list[Sample]:
 
 
 def added_in_windows(samples: list[Sample], lookback_s: int, step_s: int) -> dict[int, list[float]]:
-    windows: dict[int, list[float]] = {}
+    found: dict[int, list[float]] = {}
     for before, after in itertools.pairwise([None, *samples]):
         assert after is not None
         if before is None:
@@ -150,8 +133,8 @@ def added_in_windows(samples: list[Sample], lookback_s: int, step_s: int) -> dic
             new = after.values
         else:
             new = after.values[len(before.values) :]
-        windows.setdefault(START_S + after.at_ms // 1000 // step_s * step_s, []).extend(new)
-    return windows
+        found.setdefault(START_S + after.at_ms // 1000 // step_s * step_s, []).extend(new)
+    return found
 
 
 @pytest.mark.parametrize("seed", range(2))
@@ -248,11 +231,7 @@ def test_a_hostile_scale_or_offset_breaks_no_answer(tables: Database) -> None:
 
 
 def test_the_exemplar_of_the_largest_value_leads_to_its_trace(tables: Database) -> None:
-    exemplars = {
-        "Exemplars.TraceId": ["a" * 32, "b" * 32], "Exemplars.SpanId": ["", ""], "Exemplars.Value": [3.0, 2.0],
-        "Exemplars.TimeUnix": [0, 0], "Exemplars.FilteredAttributes": [{}, {}],
-    }  # fmt: skip
-    add(tables, point(START_S + 1, [1.0], 3, START_S, **exemplars))
+    add(tables, point(START_S + 1, [1.0], 3, START_S, **EXEMPLARS))
     for tier in ("1m", "1h"):
         [row] = ask(tables, tier, LENGTH_S)
         assert row["ExemplarTraceId"] == "a" * 32

@@ -4,32 +4,20 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from sluiceway.embedded.store import EmbeddedStore
-from tests.kafka_broker import fresh_name
 from tests.real_parts import skip_where_missing
-from tests.rows_in_store import Database, database
+from tests.rows_in_store import Database
+from tests.series_in_store import CUMULATIVE, DELTA, EXEMPLARS, LENGTH_S, START_S, ask_windows
 from tests.testbed.prometheus import Prometheus
 from tests.viewer_under_test import insert
 
-# 2026-01-15 10:00 UTC.
-START_S = 1_768_471_200
-LENGTH_S = 7200
 BOUNDS = (0.005, 0.01, 0.1, 1.0, 5.0)
-CUMULATIVE, DELTA = 2, 1
 QUANTILES = (-1.0, 0.0, 0.001, 0.25, 0.5, 0.9, 0.99, 1.0, 2.0)
-
-
-@pytest.fixture
-def tables(store: EmbeddedStore) -> Iterator[Database]:
-    with database(store, fresh_name("histograms").replace("-", "_")) as made:
-        yield made
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,18 +65,12 @@ def run(source: random.Random) -> list[Sample]:
 
 
 def ask(tables: Database, view: str, step_s: int, more: str = "") -> list[dict[str, Any]]:
-    # JSON has no infinity and no NaN.
-    columns = "*, toUnixTimestamp(Time) AS At" + (", toString(Quantile) AS Text" if more else "")
-    return tables.ask(
-        f"SELECT {columns} FROM {{db}}.{view}(service = 'cart', metric = 'duration',"
-        f" from = {{f:UInt32}}, to = {{t:UInt32}}, step = {{s:UInt32}}{more}) ORDER BY Time",
-        f=START_S, t=START_S + LENGTH_S, s=step_s,
-    )  # fmt: skip
+    return ask_windows(tables, view, "duration", step_s, more)
 
 
 def gained(samples: list[Sample], lookback_s: int, step_s: int) -> dict[int, list[int]]:
     """What each bucket counted in each window, from the samples themselves."""
-    windows: dict[int, list[int]] = {}
+    found: dict[int, list[int]] = {}
     for before, after in itertools.pairwise([None, *samples]):
         assert after is not None
         if before is None:
@@ -98,9 +80,9 @@ def gained(samples: list[Sample], lookback_s: int, step_s: int) -> dict[int, lis
             added = list(after.buckets)
         else:
             added = [now - then for now, then in zip(after.buckets, before.buckets, strict=True)]
-        window = windows.setdefault(START_S + after.at_ms // 1000 // step_s * step_s, [0] * 6)
+        window = found.setdefault(START_S + after.at_ms // 1000 // step_s * step_s, [0] * 6)
         window[:] = [sum(pair) for pair in zip(window, added, strict=True)]
-    return windows
+    return found
 
 
 def insert_runs(tables: Database, runs: dict[str, list[Sample]], source: random.Random) -> None:
@@ -206,11 +188,7 @@ def test_other_bounds_are_another_series_and_no_buckets_have_no_quantile(tables:
 
 
 def test_the_exemplar_of_the_largest_value_leads_to_its_trace(tables: Database) -> None:
-    exemplars = {
-        "Exemplars.TraceId": ["a" * 32, "b" * 32], "Exemplars.SpanId": ["", ""], "Exemplars.Value": [3.0, 2.0],
-        "Exemplars.TimeUnix": [0, 0], "Exemplars.FilteredAttributes": [{}, {}],
-    }  # fmt: skip
-    rows = [point(START_S + 1, (1, 0, 0, 0, 0, 0), START_S, **exemplars)]
+    rows = [point(START_S + 1, (1, 0, 0, 0, 0, 0), START_S, **EXEMPLARS)]
     insert(tables.client, "otel_metrics_histogram", rows, tables.name)
     for tier in ("1m", "1h"):
         [row] = ask(tables, f"histogram_{tier}", LENGTH_S)

@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from sluiceway.embedded.store import EmbeddedStore
-from tests.kafka_broker import fresh_name
-from tests.rows_in_store import Database, database
+from tests.rows_in_store import Database
 from tests.viewer_under_test import insert, log_record, span
 
 # 2026-01-15 10:00 UTC.
 START_S = 1_768_471_200
 MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86_400
-
-
-@pytest.fixture
-def tables(store: EmbeddedStore) -> Iterator[Database]:
-    with database(store, fresh_name("inventory").replace("-", "_")) as made:
-        yield made
 
 
 def insert_spans(tables: Database, rows: list[dict[str, Any]]) -> None:

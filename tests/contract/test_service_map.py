@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -15,9 +15,7 @@ from hypothesis import strategies as st
 from processors.service_map.settle import Settler
 from processors.settings import ServiceMapSettings
 from schemas.errors import StoreUnavailableError
-from sluiceway.embedded.store import EmbeddedStore
-from tests.kafka_broker import fresh_name
-from tests.rows_in_store import Database, database
+from tests.rows_in_store import Database
 from tests.viewer_under_test import insert, span
 
 # 2026-01-15 10:00 UTC.
@@ -26,12 +24,6 @@ PERIOD = {"f": "2026-01-15 00:00:00", "t": "2026-01-16 00:00:00"}
 # Looked at again at once, as only a test wants it.
 AT_ONCE = ServiceMapSettings.model_construct(**{**ServiceMapSettings().model_dump(), "interval_s": 0.0})
 KEPT_DAYS = 3650
-
-
-@pytest.fixture
-def tables(store: EmbeddedStore) -> Iterator[Database]:
-    with database(store, fresh_name("map").replace("-", "_")) as made:
-        yield made
 
 
 def settler(tables: Database, **changes: Any) -> Settler:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,19 +11,13 @@ from processors import schema
 from processors.store_client import connect
 from sluiceway.embedded.store import EmbeddedStore
 from tests.kafka_broker import fresh_name
-from tests.rows_in_store import KEPT, Database, database
+from tests.rows_in_store import KEPT, Database
 from tests.viewer_under_test import insert, span, writer
 
 # 2026-01-15 10:00 UTC.
 HOUR_S = 1_768_471_200
 DAY = {"from": "2026-01-15 00:00:00", "to": "2026-01-16 00:00:00"}
 TIERS = {"service_red_1m": 60, "service_red_1h": 3600}
-
-
-@pytest.fixture
-def tables(store: EmbeddedStore) -> Iterator[Database]:
-    with database(store, fresh_name("red").replace("-", "_")) as made:
-        yield made
 
 
 def insert_spans(tables: Database, rows: list[dict[str, Any]]) -> None:

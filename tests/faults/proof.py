@@ -40,7 +40,7 @@ _METRIC_DAYS = f"""SELECT toStartOfDay(toDateTime(TimeUnix, 'UTC')) AS Start, '{
 
 
 def _series(
-    tier: str, start_of: str, sources: Sequence[tuple[str, str, str]], rollup: str, kind: str
+    rollup: str, start_of: str, sources: Sequence[tuple[str, str, str]], kind: str, first: str, last: str
 ) -> tuple[str, str]:
     """First and last point of every series; a source is a kind, a table, and the columns by which points compare."""
     keys = "TenantId, ServiceName, MetricName"
@@ -52,7 +52,7 @@ def _series(
         for name, table, value in sources
     )
     held = f"""SELECT Time AS Start, {kind} AS Kind, {keys}, Attributes AS Series, sum(Points),
-        toString(min(First)), toString(max(Last)) FROM {rollup}_{tier} GROUP BY Start, Kind, {keys}, Series"""
+        toString({first}), toString({last}) FROM {rollup} GROUP BY Start, Kind, {keys}, Series"""
     return held, counted
 
 
@@ -69,26 +69,25 @@ def _numbers(tier: str, start_of: str) -> tuple[str, str]:
         ("sum", parts, "Value"),
         ("gauge", quantiles, "Value"),
     ]
-    held, counted = _series(tier, start_of, sources, "numbers", "Kind")
-    for extreme in ("min(First)", "max(Last)"):
-        packed = f"fromUnixTimestamp64Nano(toInt64(bitShiftRight({extreme}, 64)))"
-        value = f"reinterpretAsFloat64(toUInt64(bitAnd({extreme}, 18446744073709551615)))"
-        held = held.replace(extreme, f"({packed}, {value})")
-    return held, counted
+    first, last = (
+        f"""(fromUnixTimestamp64Nano(toInt64(bitShiftRight({packed}, 64))),
+        reinterpretAsFloat64(toUInt64(bitAnd({packed}, 18446744073709551615))))"""
+        for packed in ("min(First)", "max(Last)")
+    )
+    return _series(f"numbers_{tier}", start_of, sources, "Kind", first, last)
 
 
 def _histograms(tier: str, start_of: str) -> tuple[str, str]:
     source = ("histogram", "otel_metrics_histogram", "Count, Sum, BucketCounts")
-    return _series(tier, start_of, [source], "histograms", "'histogram'")
+    return _series(f"histograms_{tier}", start_of, [source], "'histogram'", "min(First)", "max(Last)")
 
 
 def _exponential_histograms(tier: str, start_of: str) -> tuple[str, str]:
-    source = ("exponential_histogram", "otel_metrics_exponential_histogram", "Count, Sum, Scale")
-    held, counted = _series(tier, start_of, [source], "exponential_histograms", "'exponential_histogram'")
+    kind = "exponential_histogram"
+    source = (kind, f"otel_metrics_{kind}", "Count, Sum, Scale")
     # Their buckets are numbered in another way there, which the view's own tests hold against observations.
-    for extreme in ("First", "Last"):
-        held = held.replace(f"({extreme}))", f"(({extreme}.1, {extreme}.2, {extreme}.3, {extreme}.4)))")
-    return held, counted
+    first, last = (f"({point}.1, {point}.2, {point}.3, {point}.4)" for point in ("First", "Last"))
+    return _series(f"{kind}s_{tier}", start_of, [source], f"'{kind}'", f"min({first})", f"max({last})")
 
 
 def _spans(rollup: str, start_of: str) -> tuple[str, str]:

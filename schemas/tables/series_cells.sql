@@ -1,0 +1,11 @@
+cell.Time AS Cell,
+cell.TenantId AS TenantId,
+cell.SeriesId AS SeriesId,
+cell.StartTime AS StartTime,
+cell.Temporality AS Temporality,
+any(cell.Unit) AS UnitOf,
+JSONExtract(any(cell.ResourceAttributes), 'Map(String, String)') AS Resource,
+JSONExtract(any(cell.Attributes), 'Map(String, String)') AS Own,
+sum(cell.Points) AS Seen,
+argMaxArrayMergeState(cell.Exemplar) AS Exemplars,
+{{from:DateTime}} - {lookback_s} AS SinceWhen
