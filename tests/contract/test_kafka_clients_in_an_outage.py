@@ -65,10 +65,11 @@ def test_a_try_that_failed_leaves_no_thread_and_no_descriptor(attempt: Callable[
             attempt(settings)
         # A socket that was refused waits for the collector; nothing holds it.
         gc.collect()
-        counted.append((threading.active_count(), len(list(Path("/proc/self/fd").iterdir()))))
+        counted.append((set(threading.enumerate()), len(list(Path("/proc/self/fd").iterdir()))))
 
     (first_threads, first_descriptors), *_, (threads, descriptors) = counted
-    assert threads == first_threads
+    # One of an earlier test may end meanwhile.
+    assert threads <= first_threads
     # One that every try left would be as many as tries after the first; the session opens one of its own now and then.
     assert descriptors - first_descriptors < TRIES - 1
 
