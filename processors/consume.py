@@ -15,6 +15,7 @@ from collections.abc import Callable, Collection, Iterable
 from weakref import WeakSet
 
 from processors.batch import MAX_RECORDS, OpenBatch
+from processors.guard.guard import UNGUARDED, Policy
 from processors.insert import StoreInserter
 from processors.settings import BatchSettings
 from processors.store_circuit import store_breaker
@@ -39,14 +40,21 @@ class Consumer:
         stopped_for: why it gave up (flood, fenced), None while it runs; an operator must act.
     """
 
-    def __init__(self, signal: Signal, reader: LogReader, store: StoreInserter, settings: BatchSettings) -> None:
+    def __init__(
+        self,
+        signal: Signal,
+        reader: LogReader,
+        store: StoreInserter,
+        settings: BatchSettings,
+        policy: Policy = UNGUARDED,
+    ) -> None:
         self.signal = signal
         self.failure: str | None = None
         self.stopped_for: str | None = None
         self._reader = reader
         self._store = store
         self._settings = settings
-        self._writer = BatchWriter(signal, reader, store, settings)
+        self._writer = BatchWriter(signal, reader, store, settings, policy)
         self._open: dict[int, OpenBatch] = {}
         self._stop = threading.Event()
         # While draining a batch is not kept open for more records, and reading nothing means that nothing is left.
@@ -221,9 +229,10 @@ def consumers(
     open_store: Callable[[], StoreInserter],
     settings: BatchSettings,
     signals: Collection[Signal] = tuple(Signal),
+    policy: Policy = UNGUARDED,
 ) -> list[Consumer]:
     """One consumer a signal, each with a reader, a client and memory of its own, so that one cannot hold up another."""
-    return [Consumer(signal, open_reader(signal), open_store(), settings) for signal in signals]
+    return [Consumer(signal, open_reader(signal), open_store(), settings, policy) for signal in signals]
 
 
 _consumers: WeakSet[Consumer] = WeakSet()

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from processors.decode.batch import Decoded
+from processors.guard.guard import Guarded
 from schemas.columns import BY_NAME
 from schemas.log import OffsetRange, Record
 from schemas.signals import Signal
@@ -16,12 +17,13 @@ _DAY_NS = 86_400 * 10**9
 
 
 def ledger_rows(
-    signal: Signal, log_id: str, records: Sequence[Record], offsets: OffsetRange, decoded: Decoded
+    signal: Signal, log_id: str, records: Sequence[Record], offsets: OffsetRange, decoded: Decoded, guarded: Guarded
 ) -> list[dict[str, Any]]:
     """The ledger of one batch, the same at every attempt.
 
     A row per tenant with `TableName` '' says what was received and what became of it; a row per tenant, table and event
-    day says what was stored. Records that no ingest of ours counted are counted as decoded.
+    day says what was stored, and how much of that the guards redacted and folded. Records that no ingest of ours
+    counted are counted as decoded.
     """
     first = records[0]
     common = {
@@ -45,13 +47,18 @@ def ledger_rows(
         if index in bad:
             dead[of_record[index]] += items
     zero = {"Stored": 0, "Rejected": 0, "SampledOut": 0, "DeadLettered": 0, "Received": 0, "Day": "1970-01-01"}
+    zero |= {"Redacted": 0, "Folded": 0}
     rows: list[dict[str, Any]] = []
     for tenant in tenants:
         stored: list[dict[str, Any]] = []
         for name, batch in sorted(decoded.tables.items()):
             mine = of_record[decoded.record_of_row[name]] == code[tenant]
             time_ns = batch.column(BY_NAME[name].time).to_numpy()[mine]
-            days, counts = np.unique(time_ns // _DAY_NS, return_counts=True)
+            days, of_day, counts = np.unique(time_ns // _DAY_NS, return_inverse=True, return_counts=True)
+            redacted, folded = (
+                np.bincount(of_day[rows[name][mine]], minlength=len(days)) if name in rows else np.zeros(len(days))
+                for rows in (guarded.redacted, guarded.folded)
+            )
             stored += [
                 {
                     **common,
@@ -60,8 +67,10 @@ def ledger_rows(
                     "TableName": name,
                     "Day": str(np.datetime64(int(day), "D")),
                     "Stored": int(count),
+                    "Redacted": int(redacted[at]),
+                    "Folded": int(folded[at]),
                 }
-                for day, count in zip(days, counts, strict=True)
+                for at, (day, count) in enumerate(zip(days, counts, strict=True))
             ]
         rows.append(
             {

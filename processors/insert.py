@@ -72,6 +72,13 @@ class StoreInserter:
         body = "\n".join(json.dumps(row) for row in rows).encode()
         self._insert(table, list(rows[0]), memoryview(body), len(rows), token, "JSONEachRow")
 
+    def query(self, sql: str, parameters: Mapping[str, Any]) -> Sequence[Sequence[Any]]:
+        """The few rows of a SELECT from `{database:Identifier}`; errors as `native`."""
+        with guarded(self.breaker), store_errors():
+            if self._client is None:
+                self._client = self._connect()
+            return self._client.query(sql, parameters={**parameters, "database": self._database}).result_rows
+
     def _insert(self, table: str, names: Sequence[str], body: memoryview, rows: int, token: str, form: str) -> None:
         started_s = time.monotonic()
         with guarded(self.breaker), store_errors():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from kafka import TopicPartition
 
@@ -128,6 +128,20 @@ class KafkaLogInspector:
             LogUnavailableError: brokers do not answer.
         """
         return self._letters.kept(topic, limit=limit, after_id=after_id)
+
+    def newest(self, topic: str, limit: int) -> list[Record]:
+        """See `LogInspector.newest`.
+
+        Raises:
+            LogUnavailableError: brokers do not answer.
+        """
+        existing = {name: each for name, each in self._existing().items() if self._topics[name] == topic}
+        partitions = _partitions(existing)
+        begins, ends = self._admin.bounds(partitions)
+        each = -(-limit // max(len(partitions), 1))
+        since = {key: max(begin, ends[key] - each) for key, begin in begins.items()}
+        records = [replace(record, topic=topic) for record, _ in self._scanner.read(since, ends)]
+        return sorted(records, key=lambda record: (record.partition, record.offset))
 
     def redrive(self, topic: str, ids: Sequence[int] | None = None) -> int:
         """See `LogInspector.redrive`.

@@ -37,8 +37,8 @@ def _put_varint(out, at, value):
 
 
 @compiled
-def put_views(views, data, out, at):
-    """String column from Arrow views; the position after it, or -1 when `out` is too small."""
+def put_views(views, data, extra, out, at):
+    """String column from Arrow views into two buffers; the position after it, or -1 when `out` is too small."""
     for row in range(views.size // 2):
         word, rest = views[2 * row], views[2 * row + 1]
         size = np.int64(word & np.uint64(0xFFFFFFFF))
@@ -48,8 +48,10 @@ def put_views(views, data, out, at):
         if size <= 12:
             store_u64(out, at, (word >> np.uint64(32)) | (rest << np.uint64(32)))
             store_u64(out, at + 8, rest >> np.uint64(32))
-        else:
+        elif rest & np.uint64(0xFFFFFFFF) == np.uint64(0):
             copy_bytes(out, at, data, np.int64(rest >> np.uint64(32)), size)
+        else:
+            copy_bytes(out, at, extra, np.int64(rest >> np.uint64(32)), size)
         at += size
     return at
 
@@ -288,8 +290,9 @@ def _put(block: _Block, arena: Arena, array: pa.Array) -> None:
     elif pa.types.is_string_view(kind):
         _, views, *data = array.buffers()
         words = _read(views, np.uint64)[2 * array.offset : 2 * (array.offset + len(array))]
-        source = _read(data[0] if data else None, np.uint8)
-        block.kernel(lambda out, at: put_views(words, source, out, at))
+        # The batch's own bytes, and texts that a guard put in the place of some.
+        source, extra = (_read(data[n] if n < len(data) else None, np.uint8) for n in range(2))
+        block.kernel(lambda out, at: put_views(words, source, extra, out, at))
     elif pa.types.is_integer(kind) or pa.types.is_floating(kind):
         block.raw(_numpy(array, kind.to_pandas_dtype()))
     else:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pathlib import Path
+from typing import Self
 
+from pydantic import Field, model_validator
+
+from processors.guard.rules import RedactionRule
 from schemas.settings import MIB, Section
 
 
@@ -88,6 +92,44 @@ class BatchSettings(Section):
         description="Share of bad records among the last `flood_records` above which the consumer of the "
         "signal stops and leaves the records in the log, instead of dead-lettering everything. 1 never stops.",
     )
+
+
+class GuardSettings(Section):
+    """What is changed between decoding and writing: values that must not be stored, and series beyond a budget."""
+
+    redaction: tuple[RedactionRule, ...] = Field(
+        (), description="Rules, applied in order to every batch. `sluiceway redaction preview` shows what they change."
+    )
+    hash_key_file: Path | None = Field(
+        None,
+        description="File with the key of rules that hash, at least 16 bytes (white space around it is left out); all "
+        "processes need the same one. Another key gives other hashes.",
+    )
+    series_budgets: bool = Field(
+        True, description="Count the series of metrics and fold those that are over the budgets below."
+    )
+    metric_series: int = Field(
+        10_000,
+        ge=1,
+        le=10_000_000,
+        description="Attribute sets that one metric of one service may have in an hour; points of others are folded.",
+    )
+    service_series: int = Field(
+        100_000, ge=1, le=10_000_000, description="The same for all metrics of one service together."
+    )
+    tenant_series: int = Field(
+        1_000_000, ge=1, le=10_000_000, description="The same for all services of one tenant together."
+    )
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        names = [rule.name for rule in self.redaction]
+        if repeated := next((name for name in names if names.count(name) > 1), None):
+            raise ValueError(f"redaction: names of rules must differ; received {repeated!r} twice")
+        hashing = next((rule.name for rule in self.redaction if rule.action == "hash"), None)
+        if hashing and self.hash_key_file is None:
+            raise ValueError(f"hash_key_file: must be set for rules that hash; rule {hashing!r} does")
+        return self
 
 
 class ServiceMapSettings(Section):

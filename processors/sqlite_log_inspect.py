@@ -46,6 +46,10 @@ _LETTERS = (
     "SELECT d.id, d.topic, d.partition, d.offset, b.value, d.tenant, d.received_at_ns, d.items, d.rejected, d.headers,"
     " d.reason, d.message, d.failed_at_ns, d.redriven_at_ns FROM dead_letters d JOIN bodies b ON b.id = d.body_id"
 )
+_NEWEST = (
+    "SELECT r.offset, b.value, r.tenant, r.received_at_ns, r.items, r.rejected, r.headers FROM records r"
+    " JOIN bodies b ON b.id = r.body_id WHERE r.topic = ? ORDER BY r.offset DESC LIMIT ?"
+)
 _NEWEST_LETTER = "SELECT COALESCE(MAX(id), 0) FROM dead_letters"
 _WAITING = (
     "SELECT id, partition, offset, body_id, size_bytes, COALESCE(items, 0), received_at_ns, tenant, headers"
@@ -119,6 +123,19 @@ class SqliteLogInspector:
         parameters = (after_id, limit) if topic is None else (after_id, topic, limit)
         with self._link.read() as connection:
             return [_kept(row) for row in connection.execute(_LETTERS + where, parameters)]
+
+    def newest(self, topic: str, limit: int) -> list[Record]:
+        """See `LogInspector.newest`.
+
+        Raises:
+            LogUnavailableError: the log cannot be read now, or does not exist.
+        """
+        with self._link.read() as connection:
+            rows = connection.execute(_NEWEST, (topic, limit)).fetchall()
+        return [
+            Record(topic, PARTITION, offset, value, tenant, received_at_ns, items, rejected, decode_headers(headers))
+            for offset, value, tenant, received_at_ns, items, rejected, headers in reversed(rows)
+        ]
 
     def redrive(self, topic: str, ids: Sequence[int] | None = None) -> int:
         """See `LogInspector.redrive`. Letters that fail again while this runs are left for the next call.

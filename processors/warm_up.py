@@ -19,6 +19,10 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from processors import native
 from processors.arena import Arena
 from processors.decode import decode
+from processors.guard.budgets import Budgets, Window
+from processors.guard.redact import redact
+from processors.guard.rules import RedactionRule
+from processors.guard.series import points_of
 from schemas.columns import BY_NAME, LC, Column
 from schemas.jit import whole_marker
 from schemas.log import Record
@@ -54,6 +58,18 @@ def _sample(signal: Signal) -> bytes:
     return metrics.SerializeToString()
 
 
+def _guards(arena: Arena) -> None:
+    # What a batch meets only where a rule or a budget is about it.
+    rules = [RedactionRule(name="warm-up", action="hash", pattern="x", where=("body",))]
+    logs = ExportLogsServiceRequest()
+    logs.resource_logs.add().scope_logs.add().log_records.add().body.string_value = "x"
+    record = Record("warm-up", 0, 0, logs.SerializeToString(), "", time.time_ns(), 1)
+    redact(decode(Signal.LOGS, [record], arena), rules, bytes(16))
+    record = Record("warm-up", 0, 0, _sample(Signal.METRICS), "", time.time_ns(), 1)
+    for rows in decode(Signal.METRICS, [record], arena).tables.values():
+        Window().decide({"": points_of(rows)}, Budgets(1, 1, 1))
+
+
 def stages() -> Iterator[str]:
     """Compile, or load what is cached, stage by stage; yields what was just done."""
     arena = Arena()
@@ -74,6 +90,8 @@ def stages() -> Iterator[str]:
         native.encode(pa.RecordBatch.from_arrays([flat], ["c"]), [Column("c", LC)], arena)
         native.encode(pa.RecordBatch.from_arrays([shared], ["m"]), [Column("m", f"Map({LC}, {LC})")], arena)
     yield "encoder"
+    _guards(arena)
+    yield "guards"
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""The exactly-once protocol: freeze, insert with tokens, commit.
+"""The exactly-once protocol: freeze, guard, insert with tokens, commit.
 
 A batch is the records [first, last] of one partition. Its range is frozen where the offsets live before its first
 insert; every insert carries a token made of log, topic, partition, range and table; the offset moves after the last of
@@ -21,6 +21,7 @@ from processors.blocks import block_ranges
 from processors.bounded_arena import ArenaFullError, BoundedArena
 from processors.counting import ledger_rows
 from processors.decode import Decoded, decode
+from processors.guard.guard import UNGUARDED, Guard, Guarded, Policy
 from processors.insert import StoreInserter
 from processors.settings import BatchSettings
 from schemas.columns import BY_NAME, Table
@@ -45,11 +46,19 @@ class FloodError(SluicewayError):
 class BatchWriter:
     """Writes the batches of one signal. Used by one thread; owns the working memory of its batches."""
 
-    def __init__(self, signal: Signal, reader: LogReader, store: StoreInserter, settings: BatchSettings) -> None:
+    def __init__(
+        self,
+        signal: Signal,
+        reader: LogReader,
+        store: StoreInserter,
+        settings: BatchSettings,
+        policy: Policy = UNGUARDED,
+    ) -> None:
         self._signal = signal
         self._reader = reader
         self._store = store
         self._settings = settings
+        self._guard = Guard(signal, store, policy)
         self._arena = BoundedArena()
         self._block = Arena()
         self._recent: deque[bool] = deque(maxlen=settings.flood_records)
@@ -80,13 +89,17 @@ class BatchWriter:
             if frozen is None:
                 records, decoded = self._decode_what_fits(records)
                 self._refuse_flood(len(records), decoded)
+                self._guard.announce(self._reader.log_id(), records)
                 frozen = self._reader.freeze(partition, records[-1].offset)
+                guarded = self._guard.first(self._reader.log_id(), records, frozen, decoded)
             else:
                 # It was judged before it was frozen, and is not judged again at each attempt.
                 decoded = decode(self._signal, records, self._arena)
-            self._insert(partition, records, frozen, decoded)
+                guarded = self._guard.again(self._reader.log_id(), records, frozen, decoded)
+            self._insert(partition, records, frozen, decoded, guarded)
             letters = self._letters(records, decoded)
             self._reader.commit(partition, letters)
+            self._guard.done(partition, frozen, guarded)
         self._count(decoded, len(letters), time.monotonic() - started_s)
         return int(decoded.items.sum())
 
@@ -102,7 +115,9 @@ class BatchWriter:
             except ArenaFullError:
                 records = records[: len(records) // 2]
 
-    def _insert(self, partition: int, records: Sequence[Record], frozen: OffsetRange, decoded: Decoded) -> None:
+    def _insert(
+        self, partition: int, records: Sequence[Record], frozen: OffsetRange, decoded: Decoded, guarded: Guarded
+    ) -> None:
         log_id, topic = self._reader.log_id(), records[0].topic
         batch = f"{log_id}:{topic}:{partition}:{frozen.first}:{frozen.last}"
         for name, rows in decoded.tables.items():
@@ -115,7 +130,7 @@ class BatchWriter:
                 token = f"{batch}:{name}:{first}" if first else f"{batch}:{name}"
                 self._store.native(name, table.names, body, part.num_rows, token)
         # Last, so that what the ledger says was stored is in its table.
-        rows_of_ledger = ledger_rows(self._signal, log_id, records, frozen, decoded)
+        rows_of_ledger = ledger_rows(self._signal, log_id, records, frozen, decoded, guarded)
         self._store.rows("ledger", rows_of_ledger, f"{batch}:ledger")
 
     def _encode(self, rows: pa.RecordBatch, table: Table) -> memoryview:

@@ -16,7 +16,7 @@ from schemas.columns import TABLES, Table
 from schemas.settings import RetentionSettings
 from schemas.signals import Signal
 
-VERSION = 3
+VERSION = 4
 # Tokens remembered by each table, whoever inserted: docs/decisions/0008-deduplication-window.md has the arithmetic.
 DEDUPLICATION_WINDOW = 10_000
 
@@ -139,6 +139,10 @@ _FILES: Mapping[str, tuple[str, Mapping[str, str]]] = {
     "service_map_1m": ("service_map", {"tier": "1m"}),
     "service_map_1h": ("service_map", {"tier": "1h"}),
     "otel_metrics_exp_histogram": ("otel_metrics_exp_histogram", {}),
+    "series_admitted": ("series_admitted", {}),
+    "series_overflows": ("series_overflows", {}),
+    "cardinality": ("cardinality", {}),
+    "redaction_policies": ("redaction_policies", {}),
     "ledger": ("ledger", {}),
     "schema_versions": ("schema_versions", {}),
 }

@@ -238,6 +238,9 @@ class LogInspector(Protocol):
     def dead_letters(self, topic: str | None = None, *, limit: int = 100, after_id: int = 0) -> list[KeptDeadLetter]:
         """Dead letters in order of id; `topic` is the source topic, None for all."""
 
+    def newest(self, topic: str, limit: int) -> list[Record]:
+        """About the newest `limit` records of a topic that are kept, stored or not; oldest first by partition."""
+
     def redrive(self, topic: str, ids: Sequence[int] | None = None) -> int:
         """Append the waiting dead letters (all, or `ids`) to their source topic again, each once; returns how many."""
 

@@ -60,6 +60,7 @@ LABELS: dict[str, str] = {
     "topic": "a topic by its default name, such as `otlp_spans`",
     "component": "`pipeline` (our process) or `store` (the ClickHouse child)",
     "state": "what it came to; the values are listed with the metric",
+    "rule": "the name of a redaction rule of the configuration",
     "query": "the file name of one of the viewer's queries",
 }
 
@@ -252,6 +253,28 @@ _SPECS = (
         "{record}",
         "Records put aside because they could not be decoded or stored.",
         ("signal", "reason"),
+    ),
+    MetricSpec(
+        "sluiceway_processor_redactions_total",
+        Kind.COUNTER,
+        "{value}",
+        "Values dropped, masked or hashed, by rule; a batch that is tried again counts again. The ledger has the "
+        "items, exactly.",
+        ("signal", "rule"),
+    ),
+    MetricSpec(
+        "sluiceway_processor_folded_points_total",
+        Kind.COUNTER,
+        "{item}",
+        "Data points stored without their attributes, because their series was over a budget. The view `cardinality` "
+        "says of which metric.",
+        ("signal",),
+    ),
+    MetricSpec(
+        "sluiceway_processor_series_admitted_total",
+        Kind.COUNTER,
+        "{series}",
+        "Series that were new in their hour and within the budgets.",
     ),
     MetricSpec(
         "sluiceway_store_inserted_rows_total", Kind.COUNTER, "{row}", "Rows acknowledged by the store.", ("table",)

@@ -73,6 +73,7 @@ class LedgerSum:
         committed: their batches lie before the `next_offset` of the snapshot that they go with.
         elsewhere: they are about another log, which this store was filled from before.
         counted: their batches lie in the part of the log that the snapshot counts.
+        redacted, folded: how many of the stored ones the guards changed.
     """
 
     topic: str
@@ -87,6 +88,8 @@ class LedgerSum:
     dead_lettered: int = 0
     elsewhere: bool = False
     counted: bool = True
+    redacted: int = 0
+    folded: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,13 +274,14 @@ def _offset_lines(store: StoreReading) -> Iterable[Line]:
 
 
 def _processor_lines(store: StoreReading) -> Iterable[Line]:
-    sums: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0] * 5)
+    sums: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0] * 7)
     for row in store.ledger:
-        counts = (row.received, row.stored, row.rejected, row.sampled_out, row.dead_lettered)
+        counts = (row.received, row.stored, row.rejected, row.sampled_out, row.dead_lettered, row.redacted, row.folded)
         for n, count in enumerate(counts):
             sums[row.topic, row.tenant][n] += count
-    for (topic, tenant), (received, stored, rejected, sampled, dead) in sums.items():
-        account = f"{stored} stored + {rejected} rejected + {sampled} sampled out + {dead} dead-lettered"
+    for (topic, tenant), (received, stored, rejected, sampled, dead, redacted, folded) in sums.items():
+        guarded = f" ({redacted} redacted, {folded} folded)" if redacted or folded else ""
+        account = f"{stored} stored{guarded} + {rejected} rejected + {sampled} sampled out + {dead} dead-lettered"
         total = stored + rejected + sampled + dead
         yield Line("processors", tenant, signal_of(topic), topic, received, received, total, account)
 

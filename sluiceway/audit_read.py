@@ -19,7 +19,7 @@ _PAUSE_S = 0.05
 _LEDGER = """
 SELECT Topic, Partition, TenantId, TableName, Day, LogId != {log_id} AS Elsewhere,
     Elsewhere OR FirstOffset < {next_offset} AS Committed, FirstOffset >= {counted_from} AS Counted, max(FirstOffset),
-    sum(Received), sum(Stored), sum(Rejected), sum(SampledOut), sum(DeadLettered)
+    sum(Received), sum(Stored), sum(Rejected), sum(SampledOut), sum(DeadLettered), sum(Redacted), sum(Folded)
 FROM ledger GROUP BY Topic, Partition, TenantId, TableName, Day, Elsewhere, Committed, Counted"""
 # A batch has several rows; a batch that was written twice under two ranges would cover its offsets twice.
 _OFFSETS = """
@@ -34,7 +34,7 @@ SELECT countIf(Version < {version:UInt32}), toDate(minIf(AppliedAt, Version >= {
 FROM schema_versions"""
 _LOG_ID = "transform(Topic, {topics:Array(String)}, {log_ids:Array(String)}, '')"
 
-_COUNTS = ("received", "stored", "rejected", "sampled_out", "dead_lettered")
+_COUNTS = ("received", "stored", "rejected", "sampled_out", "dead_lettered", "redacted", "folded")
 
 
 def read_until_still(

@@ -18,6 +18,7 @@ from sluiceway.commands import (
     demo,
     doctor,
     query,
+    redaction,
     running,
     schema,
     version,
@@ -56,6 +57,7 @@ app.command("demo")(demo.demo)
 app.command("query")(query.query)
 app.command("audit")(audit.audit)
 app.add_typer(deadletters.app, name="deadletters")
+app.add_typer(redaction.app, name="redaction")
 app.add_typer(schema.app, name="schema")
 app.command("doctor")(doctor.doctor)
 app.add_typer(config.app, name="config")

@@ -23,7 +23,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSetti
 
 from dashboards.settings import ViewerSettings
 from ingest.settings import IngestSettings
-from processors.settings import BatchSettings, ServiceMapSettings
+from processors.settings import BatchSettings, GuardSettings, ServiceMapSettings
 from schemas.errors import ConfigurationError
 from schemas.kafka_settings import KafkaSettings
 from schemas.settings import LogSettings, RetentionSettings, StoreSettings
@@ -74,6 +74,7 @@ class Config(BaseSettings):
     log: LogSettings = Field(LogSettings(), description="The embedded log.")
     kafka: KafkaSettings = Field(KafkaSettings(), description="The log on Kafka instead.")
     batch: BatchSettings = Field(BatchSettings(), description="When records become a batch, and when a consumer stops.")
+    guard: GuardSettings = Field(GuardSettings(), description="Redaction, and budgets of series.")
     service_map: ServiceMapSettings = Field(ServiceMapSettings(), description="Who calls whom, from stored spans.")
     store: StoreSettings = Field(StoreSettings(), description="The ClickHouse server.")
     retention: RetentionSettings = Field(RetentionSettings(), description="How long the store keeps what it holds.")
@@ -264,8 +265,10 @@ def _refusal(detail: ErrorDetails, sources: Mapping[str, str], file: Path | None
         return f"{'.'.join(names)}: {_sentence(detail['msg'])}{received}"
     source = sources[setting.dotted]
     received = "a secret" if "Secret" in str(setting.field.annotation) else _without_login(f"{detail['input']!r:.100}")
+    # Which entry of a list, and which field of it.
+    inside = "".join(f"[{name}]" if name.isdigit() else f".{name}" for name in names[len(setting.path) :])
     return (
-        f"{setting.dotted} ({setting.env}): {_sentence(detail['msg'])}; got {received} "
+        f"{setting.dotted}{inside} ({setting.env}): {_sentence(detail['msg'])}; got {received} "
         f"from {file if source == 'file' else source}"
     )
 

@@ -5,15 +5,46 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Collection
+from pathlib import Path
 
 from processors.consume import Consumer, consumers
+from processors.guard.budgets import Budgets
+from processors.guard.guard import Policy
 from processors.service_map.run import ServiceMap
+from processors.settings import GuardSettings
+from schemas.errors import ConfigurationError
 from schemas.signals import Signal
 from sluiceway.config import Config
 from sluiceway.log_access import LogAccess
 from sluiceway.store_access import StoreAccess
 
 _log = logging.getLogger(__name__)
+_LEAST_KEY_BYTES = 16
+
+
+def policy(settings: GuardSettings) -> Policy:
+    """What the settings want guarded.
+
+    Raises:
+        ConfigurationError: the file of the key cannot be read, or holds too little.
+    """
+    budgets = Budgets(settings.metric_series, settings.service_series, settings.tenant_series)
+    return Policy(settings.redaction, hash_key(settings.hash_key_file), budgets if settings.series_budgets else None)
+
+
+def hash_key(file: Path | None) -> bytes:
+    """The key in a file, b'' for none; raises ConfigurationError as `policy`."""
+    if file is None:
+        return b""
+    try:
+        key = file.read_bytes().strip()
+    except OSError as error:
+        raise ConfigurationError(f"guard.hash_key_file: must be readable ({error.strerror}); got {file}") from error
+    if len(key) < _LEAST_KEY_BYTES:
+        raise ConfigurationError(
+            f"guard.hash_key_file: must hold at least {_LEAST_KEY_BYTES} bytes; got {len(key)} in {file}"
+        )
+    return key
 
 
 class Consuming:
@@ -23,6 +54,7 @@ class Consuming:
         self._log = log
         self._store = store
         self._settings = config.batch
+        self._policy = policy(config.guard)
         self._signals = signals
         self._consumers: list[Consumer] = []
         self._service_map = ServiceMap(store.connect_writer, config.service_map, config.retention.traces_days)
@@ -30,7 +62,7 @@ class Consuming:
 
     def begin(self) -> None:
         """Start a consumer for each signal, and what makes the service map of what they store."""
-        self._consumers = consumers(self._log.reader, self._store.inserter, self._settings, self._signals)
+        self._consumers = consumers(self._log.reader, self._store.inserter, self._settings, self._signals, self._policy)
         for consumer in self._consumers:
             consumer.start()
         if self._maps:

@@ -113,7 +113,7 @@ def _kind(annotation: Any) -> str:
     if get_origin(annotation) is dict:
         return f"mapping of {_kind(inner[0])} to {_fields(inner[1])}"
     if inner:
-        return f"list of {_kind(inner[0])}"
+        return f"list of {_fields(inner[0])}"
     name = getattr(annotation, "__name__", str(annotation))
     return _KINDS.get(name, name)
 

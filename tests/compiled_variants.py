@@ -12,16 +12,28 @@ import json
 import pkgutil
 import sys
 
+import numpy as np
 from numba.core.registry import CPUDispatcher
 
 import processors
 import schemas
 from processors import warm_up, write
 from processors.decode import decode
+from processors.guard.budgets import Budgets, Window
+from processors.guard.fold import fold
+from processors.guard.redact import redact
+from processors.guard.rules import RedactionRule
+from processors.guard.series import points_of
 from processors.settings import BatchSettings
 from schemas.columns import BY_NAME
 from schemas.signals import Signal
 from tests.strategies import record_of, records_from
+
+_RULES = [
+    RedactionRule(name="mask", action="mask", attributes=("k*",)),
+    RedactionRule(name="hash", action="hash", pattern="[a-z]"),
+    RedactionRule(name="drop", action="drop", attributes=("http",)),
+]
 
 
 def dispatchers() -> dict[str, CPUDispatcher]:
@@ -46,6 +58,13 @@ def batches() -> hashlib._Hash:
         many = [record for seed in range(40) for record in records_from(seed, signal)]
         for records in ([], [record_of(signal, b"")], [record_of(signal, b"\x0a\x7f")], many[:1], many, many * 30):
             decoded = decode(signal, records, writer._arena)
+            redact(decoded, _RULES, b"a key of tests")
+            if signal is Signal.METRICS:
+                for name, rows in decoded.tables.items():
+                    points = points_of(rows)
+                    decision = Window().decide({name: points}, Budgets(3, 20, 50))
+                    levels = np.full(int(decision.folded[name].sum()), "metric")
+                    decoded.tables[name] = fold(rows, decision.folded[name], levels)
             for name, batch in decoded.tables.items():
                 for part in (batch, batch.slice(1, 3)):
                     digest.update(writer._encode(part, BY_NAME[name]))

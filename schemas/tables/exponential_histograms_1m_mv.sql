@@ -38,3 +38,5 @@ SELECT
 FROM {database}.otel_metrics_exponential_histogram AS point
 -- Flag 1: no recorded value, as when a series ended.
 WHERE NOT bitTest(point.Flags, 0)
+-- Folded from many series by a budget: their values follow no one series, and rates of them would be nonsense.
+    AND NOT (Temporality = 'cumulative' AND mapContains(point.Attributes, 'sluiceway.budget'))

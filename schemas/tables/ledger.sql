@@ -14,7 +14,9 @@ CREATE TABLE IF NOT EXISTS {database}.ledger
     Stored UInt64,
     Rejected UInt64,
     SampledOut UInt64,
-    DeadLettered UInt64
+    DeadLettered UInt64,
+    Redacted UInt64,
+    Folded UInt64
 )
 ENGINE = MergeTree
 ORDER BY (LogId, Topic, Partition, FirstOffset, TenantId, TableName, Day)

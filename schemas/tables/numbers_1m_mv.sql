@@ -26,3 +26,5 @@ SELECT
 FROM {database}.otel_metrics_{kind} AS point
 -- Flag 1: no recorded value, as when a series ended.
 WHERE NOT bitTest(point.Flags, 0) AND NOT isNaN(point.Value)
+-- Folded from many series by a budget: their values follow no one series, and rates of them would be nonsense.
+    AND NOT (Temporality = 'cumulative' AND mapContains(point.Attributes, 'sluiceway.budget'))

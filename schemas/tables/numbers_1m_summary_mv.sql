@@ -33,3 +33,5 @@ SELECT
 FROM {database}.otel_metrics_summary AS point
 -- Flag 1: no recorded value, as when a series ended. A quantile of nothing is NaN.
 WHERE NOT bitTest(point.Flags, 0) AND NOT isNaN(part.2)
+-- Folded from many series by a budget: their counts follow no one series, and rates of them would be nonsense.
+    AND NOT (Temporality = 'cumulative' AND mapContains(point.Attributes, 'sluiceway.budget'))

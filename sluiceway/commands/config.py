@@ -64,7 +64,10 @@ def inline(value: Any) -> str:
     if isinstance(value, SecretStr):
         value = str(value)
     if isinstance(value, tuple | set | frozenset):
-        value = list(value)
+        value = [
+            each.model_dump(mode="json", exclude_defaults=True) if isinstance(each, BaseModel) else each
+            for each in value
+        ]
     if isinstance(value, dict):
         value = {
             key: each.model_dump(exclude_none=True) if isinstance(each, BaseModel) else each

@@ -44,8 +44,8 @@ class Installation:
     def book(self, log: str, first: int, last: int, *, stored: int, dead: int = 0, tenant: str = "shop") -> None:
         position = f"now64(3), '{tenant}', '{log}', 'logs', '{TOPIC}', 0, {first}, {last}"
         self.writer.command(
-            f"INSERT INTO ledger VALUES ({position}, 'otel_logs', toDate(now(), 'UTC'), 0, {stored}, 0, 0, 0), "
-            f"({position}, '', toDate(now(), 'UTC'), {stored + dead}, 0, 0, 0, {dead})"
+            f"INSERT INTO ledger VALUES ({position}, 'otel_logs', toDate(now(), 'UTC'), 0, {stored}, 0, 0, 0, 0, 0), "
+            f"({position}, '', toDate(now(), 'UTC'), {stored + dead}, 0, 0, 0, {dead}, 0, 0)"
         )
 
 

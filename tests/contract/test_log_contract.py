@@ -399,6 +399,23 @@ def test_accepted_items_are_stored_in_flight_or_dead_lettered(log: LogUnderTest)
         assert sum(count.items for count in snapshot.counts) == stored + dead + sum(snapshot.in_flight_items.values())
 
 
+def test_the_newest_records_are_shown_whether_they_are_stored_or_not(log: LogUnderTest) -> None:
+    writer, inspector, reader = log.writer(), log.inspector(), log.reader()
+    assert inspector.newest(SPANS, 5) == []
+    writer.append([entry(b"%d" % number, tenant="acme", items=number) for number in range(8)])
+    writer.append([entry(b"other", topic=LOG_RECORDS)])
+    store_all(reader)
+    writer.append([entry(b"8", items=8)])
+    found = inspector.newest(SPANS, 3)
+    assert [(record.topic, record.value, record.items) for record in found] == [
+        (SPANS, b"6", 6),
+        (SPANS, b"7", 7),
+        (SPANS, b"8", 8),
+    ]
+    assert len(inspector.newest(SPANS, 100)) == 9
+    assert reader.progress(0).frozen is None
+
+
 def test_the_log_says_how_large_it_is(log: LogUnderTest) -> None:
     writer, inspector = log.writer(), log.inspector()
     before = inspector.size_bytes()

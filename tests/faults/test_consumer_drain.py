@@ -32,6 +32,9 @@ class CountingInserter(StoreInserter):
     def native(self, table: str, _names: Sequence[str], _body: memoryview, rows: int, _token: str) -> None:
         self.stored[table] += rows
 
+    def query(self, _sql: str, _parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        return []
+
     def rows(self, table: str, rows: Sequence[Mapping[str, Any]], _token: str) -> None:
         self.stored[table] += len(rows)
 

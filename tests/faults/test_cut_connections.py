@@ -16,8 +16,9 @@ from processors.store_client import connect
 from schemas.errors import StoreUnavailableError
 from schemas.signals import Signal
 from sluiceway.embedded.store import EmbeddedStore
-from tests.contract.test_exactly_once import Line, assert_stored_once, request, requests
+from tests.contract.test_exactly_once import assert_stored_once, request, requests
 from tests.faults.cutting_proxy import CuttingProxy, cutting_proxy
+from tests.line_under_test import Line
 from tests.rows_in_store import Database, database
 
 

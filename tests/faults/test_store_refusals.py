@@ -15,8 +15,9 @@ from schemas.breaker import Circuit
 from schemas.errors import PermanentError, StoreUnavailableError
 from schemas.signals import Signal
 from sluiceway.embedded.store import EmbeddedStore
-from tests.contract.test_exactly_once import Line, assert_stored_once, request, requests
+from tests.contract.test_exactly_once import assert_stored_once, request, requests
 from tests.faults.cutting_proxy import cutting_proxy
+from tests.line_under_test import Line
 from tests.rows_in_store import Database, database
 
 ROW = {"LogId": "l", "Topic": "otlp_spans", "Partition": 0, "FirstOffset": 0, "LastOffset": 0, "Received": 1}

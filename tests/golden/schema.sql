@@ -660,7 +660,9 @@ SELECT
     initializeAggregation('argMaxArrayState', point.Exemplars.TraceId, point.Exemplars.Value) AS Exemplar
 FROM otel.otel_metrics_gauge AS point
 -- Flag 1: no recorded value, as when a series ended.
-WHERE NOT bitTest(point.Flags, 0) AND NOT isNaN(point.Value);
+WHERE NOT bitTest(point.Flags, 0) AND NOT isNaN(point.Value)
+-- Folded from many series by a budget: their values follow no one series, and rates of them would be nonsense.
+    AND NOT (Temporality = 'cumulative' AND mapContains(point.Attributes, 'sluiceway.budget'));
 
 CREATE MATERIALIZED VIEW IF NOT EXISTS otel.numbers_1m_sum_mv TO otel.numbers_1m AS
 WITH
@@ -692,7 +694,9 @@ SELECT
     initializeAggregation('argMaxArrayState', point.Exemplars.TraceId, point.Exemplars.Value) AS Exemplar
 FROM otel.otel_metrics_sum AS point
 -- Flag 1: no recorded value, as when a series ended.
-WHERE NOT bitTest(point.Flags, 0) AND NOT isNaN(point.Value);
+WHERE NOT bitTest(point.Flags, 0) AND NOT isNaN(point.Value)
+-- Folded from many series by a budget: their values follow no one series, and rates of them would be nonsense.
+    AND NOT (Temporality = 'cumulative' AND mapContains(point.Attributes, 'sluiceway.budget'));
 
 CREATE MATERIALIZED VIEW IF NOT EXISTS otel.numbers_1m_summary_mv TO otel.numbers_1m AS
 WITH
@@ -731,7 +735,9 @@ SELECT
     initializeAggregation('argMaxArrayState', []::Array(String), []::Array(Float64)) AS Exemplar
 FROM otel.otel_metrics_summary AS point
 -- Flag 1: no recorded value, as when a series ended. A quantile of nothing is NaN.
-WHERE NOT bitTest(point.Flags, 0) AND NOT isNaN(part.2);
+WHERE NOT bitTest(point.Flags, 0) AND NOT isNaN(part.2)
+-- Folded from many series by a budget: their counts follow no one series, and rates of them would be nonsense.
+    AND NOT (Temporality = 'cumulative' AND mapContains(point.Attributes, 'sluiceway.budget'));
 
 CREATE TABLE IF NOT EXISTS otel.numbers_1h
 (
@@ -1074,7 +1080,9 @@ SELECT
     initializeAggregation('argMaxArrayState', point.Exemplars.TraceId, point.Exemplars.Value) AS Exemplar
 FROM otel.otel_metrics_histogram AS point
 -- Flag 1: no recorded value, as when a series ended.
-WHERE NOT bitTest(point.Flags, 0);
+WHERE NOT bitTest(point.Flags, 0)
+-- Folded from many series by a budget: their values follow no one series, and rates of them would be nonsense.
+    AND NOT (Temporality = 'cumulative' AND mapContains(point.Attributes, 'sluiceway.budget'));
 
 CREATE TABLE IF NOT EXISTS otel.histograms_1h
 (
@@ -1396,7 +1404,9 @@ SELECT
     initializeAggregation('argMaxArrayState', point.Exemplars.TraceId, point.Exemplars.Value) AS Exemplar
 FROM otel.otel_metrics_exponential_histogram AS point
 -- Flag 1: no recorded value, as when a series ended.
-WHERE NOT bitTest(point.Flags, 0);
+WHERE NOT bitTest(point.Flags, 0)
+-- Folded from many series by a budget: their values follow no one series, and rates of them would be nonsense.
+    AND NOT (Temporality = 'cumulative' AND mapContains(point.Attributes, 'sluiceway.budget'));
 
 CREATE TABLE IF NOT EXISTS otel.exponential_histograms_1h
 (
@@ -2046,6 +2056,83 @@ GROUP BY TenantId, Environment, Client, Server, Kind;
 CREATE VIEW IF NOT EXISTS otel.otel_metrics_exp_histogram AS
 SELECT * FROM otel.otel_metrics_exponential_histogram;
 
+CREATE TABLE IF NOT EXISTS otel.series_admitted
+(
+    Window DateTime,
+    TenantId LowCardinality(String),
+    ServiceName LowCardinality(String),
+    MetricName LowCardinality(String),
+    Series UInt64,
+    SeenAt DateTime DEFAULT now()
+)
+ENGINE = ReplacingMergeTree
+PARTITION BY toDate(Window)
+ORDER BY (Window, TenantId, ServiceName, MetricName, Series)
+TTL Window + toIntervalDay(2)
+SETTINGS non_replicated_deduplication_window = 10000, fsync_after_insert = 1, fsync_part_directory = 1, ttl_only_drop_parts = 1, min_bytes_for_wide_part = 1048576, min_rows_for_wide_part = 0, min_level_for_wide_part = 1, merge_selector_base = 15, auto_statistics_types = '';
+
+CREATE TABLE IF NOT EXISTS otel.series_overflows
+(
+    Window DateTime,
+    TenantId LowCardinality(String),
+    ServiceName LowCardinality(String),
+    MetricName LowCardinality(String),
+    LogId LowCardinality(String),
+    Topic LowCardinality(String),
+    Partition UInt32,
+    FirstOffset UInt64,
+    LastOffset UInt64,
+    Level LowCardinality(String),
+    Budget UInt64,
+    Folded UInt64,
+    SaysWhole UInt8,
+    Whole Array(UInt64)
+)
+ENGINE = MergeTree
+PARTITION BY toDate(Window)
+ORDER BY (Window, TenantId, ServiceName, MetricName, LogId, Topic, Partition, FirstOffset)
+TTL Window + toIntervalDay(401)
+SETTINGS non_replicated_deduplication_window = 10000, fsync_after_insert = 1, fsync_part_directory = 1, ttl_only_drop_parts = 1, min_bytes_for_wide_part = 1048576, min_rows_for_wide_part = 0, min_level_for_wide_part = 1, merge_selector_base = 15, auto_statistics_types = '';
+
+CREATE VIEW IF NOT EXISTS otel.cardinality AS
+SELECT
+    Time,
+    TenantId,
+    ServiceName,
+    MetricName,
+    sum(SeriesCount) AS Series,
+    sum(FoldedPoints) AS Folded,
+    max(SpentBudget) AS Budget,
+    max(SpentLevel) AS Level
+FROM
+(
+    SELECT Window AS Time, TenantId, ServiceName, MetricName, uniqExact(Series) AS SeriesCount, 0 AS FoldedPoints,
+        0 AS SpentBudget, '' AS SpentLevel
+    FROM otel.series_admitted
+    WHERE Window >= toStartOfHour({from:DateTime}, 'UTC') AND Window < {to:DateTime}
+    GROUP BY Time, TenantId, ServiceName, MetricName
+    UNION ALL
+    SELECT Window, TenantId, ServiceName, MetricName, 0, sum(Folded), max(Budget), toString(anyLast(Level))
+    FROM otel.series_overflows
+    WHERE Window >= toStartOfHour({from:DateTime}, 'UTC') AND Window < {to:DateTime}
+    GROUP BY Window, TenantId, ServiceName, MetricName
+)
+GROUP BY Time, TenantId, ServiceName, MetricName;
+
+CREATE TABLE IF NOT EXISTS otel.redaction_policies
+(
+    LogId LowCardinality(String),
+    Topic LowCardinality(String),
+    Partition UInt32,
+    FirstOffset UInt64,
+    KeyId LowCardinality(String),
+    Rules String,
+    RecordedAt DateTime DEFAULT now()
+)
+ENGINE = MergeTree
+ORDER BY (LogId, Topic, Partition, FirstOffset)
+SETTINGS non_replicated_deduplication_window = 10000, fsync_after_insert = 1, fsync_part_directory = 1;
+
 CREATE TABLE IF NOT EXISTS otel.ledger
 (
     Time DateTime64(3),
@@ -2062,7 +2149,9 @@ CREATE TABLE IF NOT EXISTS otel.ledger
     Stored UInt64,
     Rejected UInt64,
     SampledOut UInt64,
-    DeadLettered UInt64
+    DeadLettered UInt64,
+    Redacted UInt64,
+    Folded UInt64
 )
 ENGINE = MergeTree
 ORDER BY (LogId, Topic, Partition, FirstOffset, TenantId, TableName, Day)

@@ -60,12 +60,15 @@ def test_retention_is_of_each_signal_with_a_day_of_grace() -> None:
         "service_edges_1h": 10,
         "service_edges_settled": 8,
         "service_addresses": 10,
+        "series_admitted": 2,
+        "series_overflows": 10,
     }
 
 
-def test_the_ledger_and_the_record_of_versions_never_expire() -> None:
+def test_the_ledger_and_what_says_how_it_came_to_be_never_expire() -> None:
     assert {definition.name for definition in DEFAULT if "ENGINE =" in definition.create and not definition.ttl} == {
         "ledger",
+        "redaction_policies",
         "schema_versions",
     }
 
