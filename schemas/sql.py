@@ -13,14 +13,14 @@ from importlib.resources.abc import Traversable
 _INCLUDE = re.compile(r"^( *)-- include: (\S+)\.sql(,?)$", re.MULTILINE)
 
 
-def read(folder: Traversable, name: str) -> str:
-    """The text of `name` (a file of `folder` without `.sql`), includes resolved.
+def read(folder: Traversable, name: str, shared: Traversable | None = None) -> str:
+    """The text of `name` (a file of `folder` without `.sql`), includes resolved, from `shared` where it is given.
 
     Raises:
         FileNotFoundError: there is no such file.
     """
 
     def included(match: re.Match[str]) -> str:
-        return textwrap.indent(read(folder, match[2]).rstrip(), match[1]) + match[3]
+        return textwrap.indent(read(shared or folder, match[2]).rstrip(), match[1]) + match[3]
 
     return _INCLUDE.sub(included, folder.joinpath(f"{name}.sql").read_text(encoding="utf-8"))

@@ -14,6 +14,7 @@ from sluiceway.commands import (
     audit,
     collector_config,
     config,
+    dashboards,
     deadletters,
     demo,
     doctor,
@@ -56,6 +57,7 @@ app.command("process")(running.process)
 app.command("demo")(demo.demo)
 app.command("query")(query.query)
 app.command("audit")(audit.audit)
+app.add_typer(dashboards.app, name="dashboards")
 app.add_typer(deadletters.app, name="deadletters")
 app.add_typer(redaction.app, name="redaction")
 app.add_typer(schema.app, name="schema")

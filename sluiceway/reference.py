@@ -15,6 +15,7 @@ import typer
 from pydantic import BaseModel, SecretStr
 from typer.main import get_command
 
+from dashboards.files import BOARDS
 from sluiceway import server_users
 from sluiceway.cli import app
 from sluiceway.commands.config import inline
@@ -59,6 +60,7 @@ def documents() -> dict[Path, str]:
         DOCS / "configuration.md": configuration(),
         DOCS / "cli.md": commands(),
         ROOT / "k8s" / "base" / "clickhouse" / "users.xml": server_users.users_xml(),
+        **{ROOT / "dashboards" / "generated" / f"{board.uid}.json": board.json() for board in BOARDS},
     }
 
 
@@ -173,6 +175,7 @@ def main(arguments: list[str]) -> int:
             typer.echo(f"{path.relative_to(DOCS.parent)}: differs from the code; run `make golden`", err=True)
         return 1 if differing else 0
     for path in differing:
+        path.parent.mkdir(exist_ok=True)
         path.write_text(documents()[path])
         typer.echo(f"wrote {path.relative_to(DOCS.parent)}")
     return 0

@@ -7,12 +7,13 @@ import os
 import re
 import subprocess
 import sys
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
 import yaml
 
+from dashboards.files import generated
 from schemas.signals import NAMES, Signal
 from sluiceway import config
 from sluiceway.reference import every_command
@@ -132,7 +133,7 @@ def test_every_file_that_is_mounted_exists(services: dict[str, Model]) -> None:
     ]
 
     assert bound
-    assert [path for path in bound if not path.is_file()] == []
+    assert [path for path in bound if not path.is_file() and not list(path.glob("*.json"))] == []
 
 
 def test_every_secret_is_a_file_that_git_ignores_and_make_writes(model: Model, tmp_path: Path) -> None:
@@ -245,6 +246,17 @@ def test_grafana_asks_as_the_reader(model: Model) -> None:
     assert source["jsonData"]["username"] == READER
     assert source["jsonData"]["defaultDatabase"] == loaded.database
     assert source["secureJsonData"] == {"password": "$__file{/run/secrets/clickhouse_reader}"}
+
+
+def test_grafana_finds_the_generated_dashboards_where_its_provider_looks(
+    model: Model, services: dict[str, Model]
+) -> None:
+    (provider,) = yaml.safe_load(model["configs"]["grafana_dashboards"]["content"])["providers"]
+    files = generated("clickhouse", 8123, "otel", READER, provider["options"]["path"])
+    mounted = {mount["target"]: Path(mount["source"]) for mount in services["grafana"]["volumes"]}
+
+    assert [provider] == yaml.safe_load(files[PurePosixPath("dashboards/sluiceway.yaml")])["providers"]
+    assert mounted[provider["options"]["path"]] == ROOT / "dashboards" / "generated"
 
 
 @pytest.fixture

@@ -1,0 +1,1 @@
+SELECT DISTINCT ServiceName FROM logs_1m WHERE $__timeFilter(Time) ORDER BY ServiceName
