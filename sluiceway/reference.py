@@ -15,7 +15,9 @@ import typer
 from pydantic import BaseModel, SecretStr
 from typer.main import get_command
 
-from dashboards.files import BOARDS
+from dashboards.alerts.grafana import rules_file
+from dashboards.alerts.rules import RULES
+from dashboards.files import BOARDS, RUNBOOKS
 from sluiceway import server_users
 from sluiceway.cli import app
 from sluiceway.commands.config import inline
@@ -61,6 +63,7 @@ def documents() -> dict[Path, str]:
         DOCS / "cli.md": commands(),
         ROOT / "k8s" / "base" / "clickhouse" / "users.xml": server_users.users_xml(),
         **{ROOT / "dashboards" / "generated" / f"{board.uid}.json": board.json() for board in BOARDS},
+        ROOT / "dashboards" / "generated" / "alerting" / "sluiceway.yaml": rules_file(RULES, BOARDS, RUNBOOKS),
     }
 
 
@@ -175,7 +178,7 @@ def main(arguments: list[str]) -> int:
             typer.echo(f"{path.relative_to(DOCS.parent)}: differs from the code; run `make golden`", err=True)
         return 1 if differing else 0
     for path in differing:
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(documents()[path])
         typer.echo(f"wrote {path.relative_to(DOCS.parent)}")
     return 0

@@ -10,13 +10,17 @@ import typer
 
 from sluiceway.commands.options import ConfigFile, DataDir, loaded
 
-app = typer.Typer(no_args_is_help=True, help="Grafana's dashboards as files, made from our definitions.")
+app = typer.Typer(no_args_is_help=True, help="Grafana's dashboards and alert rules, made as files.")
 _Folder = Annotated[Path, typer.Option("--to", metavar="DIR", help="Grafana's provisioning folder, or a copy of it.")]
 _Path = Annotated[
     str, typer.Option("--dashboards-path", help="Where Grafana itself finds the dashboard files.", metavar="DIR")
 ]
 _Host = Annotated[str | None, typer.Option("--host", help="The store's address as Grafana reaches it.")]
+_Runbooks = Annotated[
+    str, typer.Option("--runbooks", metavar="URL", help="Where people find docs/runbooks; alerts link there.")
+]
 _USER = "default"
+_RUNBOOKS = "docs/runbooks"
 _DEFAULT_FOLDER = Path("grafana")
 _DEFAULT_PATH = "/etc/grafana/provisioning/dashboards/sluiceway"
 
@@ -26,17 +30,18 @@ def generate(
     to: _Folder = _DEFAULT_FOLDER,
     dashboards_path: _Path = _DEFAULT_PATH,
     host: _Host = None,
+    runbooks: _Runbooks = _RUNBOOKS,
     config_file: ConfigFile = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Write dashboards, their folder and the data source as files for Grafana's provisioning.
+    """Write dashboards, alert rules and the data source as files for Grafana's provisioning.
 
     Equal definitions give equal files, so that changes can be reviewed. Dashboards of ours that are no longer defined
     are removed from the folder; other files are left alone.
 
     Example: `sluiceway dashboards generate --to /etc/grafana/provisioning`
     """
-    files = _files(dashboards_path, host, config_file, data_dir)
+    files = _files(dashboards_path, host, runbooks, config_file, data_dir)
     for path, text in files.items():
         file = to / path
         state = "same" if file.is_file() and file.read_text("utf-8") == text else "wrote"
@@ -54,6 +59,7 @@ def diff(
     to: _Folder = _DEFAULT_FOLDER,
     dashboards_path: _Path = _DEFAULT_PATH,
     host: _Host = None,
+    runbooks: _Runbooks = _RUNBOOKS,
     config_file: ConfigFile = None,
     data_dir: DataDir = None,
 ) -> None:
@@ -61,7 +67,7 @@ def diff(
 
     Example: `sluiceway dashboards diff --to /etc/grafana/provisioning`
     """
-    files = _files(dashboards_path, host, config_file, data_dir)
+    files = _files(dashboards_path, host, runbooks, config_file, data_dir)
     differing = False
     for path, text in files.items():
         file = to / path
@@ -79,7 +85,7 @@ def diff(
 
 
 def _files(
-    dashboards_path: str, host: str | None, config_file: Path | None, data_dir: Path | None
+    dashboards_path: str, host: str | None, runbooks: str, config_file: Path | None, data_dir: Path | None
 ) -> dict[PurePosixPath, str]:
     from urllib.parse import urlsplit  # noqa: PLC0415
 
@@ -96,6 +102,7 @@ def _files(
         user,
         dashboards_path,
         tls=tls,
+        runbooks_url=runbooks,
     )
 
 

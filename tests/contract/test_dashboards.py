@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -11,6 +12,8 @@ from typing import Any
 import pytest
 from clickhouse_connect.driver.query import QueryResult
 
+from dashboards.alerts.rule import Rule
+from dashboards.alerts.rules import RULES
 from dashboards.files import BOARDS
 from dashboards.grafana.macros import Range, expand
 from tests.running_pipeline import Pipeline, demo_done
@@ -263,3 +266,24 @@ def test_figures_agree_with_the_rows(pipeline: Pipeline, over: Range) -> None:
         rate, share = shown[service]
         assert rate * seconds == pytest.approx(calls)
         assert share == pytest.approx(errors / calls)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+def test_the_query_of_an_alert_answers_with_labels_and_one_number(pipeline: Pipeline, rule: Rule) -> None:
+    now_s = int(time.time())
+    sql = expand(rule.query, Range(now_s - rule.range_s, now_s), in_alert=True)
+    found = pipeline.store.query(sql)
+    assert int(found.summary["read_rows"]) <= READ_ROWS_AT_MOST
+    if not found.result_rows:
+        # Needs an hour, weeks, a deployment, a refusal or a folded point.
+        assert rule.name in {"service-silent", "rate-anomaly", "deployment-regression", "pipeline-refusing"}
+        return
+    assert kinds(found).count("number") == 1
+    assert kinds(found).count("time") == 0
+    assert found.column_names[-1] == "value"
+    fields = {name for name in re.findall(r"{(\w+)}", rule.summary) if name != "value"}
+    assert fields <= set(found.column_names)
+    labels = [row[:-1] for row in found.result_rows]
+    assert len(set(labels)) == len(labels)
+    # A pipeline that is well pages nobody.
+    assert [row for row in found.result_rows if row[-1] > rule.above] == []
