@@ -203,3 +203,88 @@ def test_deployments_are_those_of_a_plain_reading_of_the_spans(tables: Database,
         elif at - earlier[-1] >= 15 and before != version and latest > earlier[-1]:
             expected.append((at, version, before, True))
     assert sorted(deployments(tables)) == sorted(expected)
+
+
+# What the view answers, read from every minute of the period: simple, and too slow for a week of many spans.
+EVERY_MINUTE = """
+SELECT Time, TenantId, ServiceName, Environment, ServiceVersion, BeforeIt AS PreviousVersion, Itself != 0 AS Returned
+FROM
+(
+    SELECT
+        *,
+        lagInFrame(Time) OVER (PARTITION BY TenantId, ServiceName, Environment, ServiceVersion ORDER BY Time
+            ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) AS Itself,
+        lagInFrame(Time) OVER running AS Latest,
+        lagInFrame(ServiceVersion) OVER running AS BeforeIt
+    FROM
+    (
+        SELECT DISTINCT TenantId, ServiceName, Environment, ServiceVersion, Time
+        FROM {db}.spans_1m
+        WHERE Time >= {f:DateTime} - 86400 AND Time < {t:DateTime} AND ServiceVersion != ''
+    )
+    WINDOW running AS (PARTITION BY TenantId, ServiceName, Environment ORDER BY Time, ServiceVersion
+        ROWS BETWEEN 1 PRECEDING AND CURRENT ROW)
+) AS seen
+LEFT JOIN
+(
+    SELECT TenantId, ServiceName, Environment, ServiceVersion, min(FirstSeen) AS FirstSeen
+    FROM {db}.spans_1h
+    GROUP BY TenantId, ServiceName, Environment, ServiceVersion
+) AS ever USING (TenantId, ServiceName, Environment, ServiceVersion)
+WHERE Time >= {f:DateTime} AND if(Itself = 0, ever.FirstSeen >= toStartOfHour(Time, 'UTC'),
+    Time - Itself >= 900 AND Latest > Itself AND BeforeIt != ServiceVersion)
+"""
+
+
+def history(source: random.Random) -> set[tuple[int, str]]:
+    """Minutes after START_S and the versions seen in them: runs of minutes to a day, beside each other and apart."""
+    # Versions that other services have too, or its own.
+    suffix = source.choice(("", f"-{source.random()}"))
+    seen: set[tuple[int, str]] = set()
+    minute = source.randint(0, 1500)
+    for _ in range(source.randint(1, 12)):
+        version = source.choice(("a", "b", "c", "d"))
+        last = minute + source.randint(1, source.choice((1, 5, 60, 1500)))
+        seen.update((at, version + suffix) for at in range(minute, last, source.choice((1, 3, 7, 20, 45))))
+        if source.random() < 0.3:
+            other = source.choice(("a", "b", "c", "d", ""))
+            seen.update((at, other and other + suffix) for at in range(minute, last, source.choice((1, 2, 15, 16, 61))))
+        # Also with the hour in which the last one ended, before it.
+        minute = max(0, last + source.choice((-(last % 60), -40, -10, -1, 0, 0, 1, 14, 15, 16, 30, 61, 200, 2000)))
+    return seen
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_deployments_are_the_same_as_from_every_minute(tables: Database, seed: int) -> None:
+    source = random.Random(seed)
+    where = [("", f"service-{n}", environment) for n in range(15) for environment in ("production", "staging")]
+    where += [("other", f"service-{n}", "production") for n in range(15)]
+    rows = [
+        span(START_S + at * MINUTE_S, service, version=version, TenantId=tenant, Environment=environment)
+        for tenant, service, environment in where
+        for at, version in history(source)
+    ]
+    source.shuffle(rows)
+    half = len(rows) // 2
+    insert_spans(tables, rows[:half])
+    if seed % 2:
+        # As an earlier release left them, which did not know when in its hour a version was seen.
+        update = f"ALTER TABLE {tables.name}.spans_1h UPDATE FirstSeen = Time, LastSeen = Time WHERE true"
+        tables.client.command(update, settings={"mutations_sync": 1})
+    insert_spans(tables, rows[half:])
+
+    def compare(from_s: int, to_s: int) -> list[dict[str, Any]]:
+        period = {"f": text(from_s), "t": text(to_s)}
+        found = tables.ask(
+            "SELECT toUnixTimestamp(Time) AS At, * FROM {db}.deployments(from = {f:String}, to = {t:String})", **period
+        )
+        expected = tables.ask(f"SELECT toUnixTimestamp(Time) AS At, * FROM ({EVERY_MINUTE})", **period)
+        assert sorted(map(repr, found)) == sorted(map(repr, expected))
+        return found
+
+    whole = compare(START_S - DAY_S, START_S + 20 * DAY_S)
+    assert {row["Returned"] for row in whole} == {0, 1}
+    # Periods that begin shortly before a deployment, or a day, within an hour and within a minute.
+    for row in source.choices(whole, k=20):
+        from_s = row["At"] - source.choice((0, 17, 10 * MINUTE_S, 50 * MINUTE_S, DAY_S - 30 * MINUTE_S, DAY_S))
+        compare(from_s, from_s + source.choice((10 * MINUTE_S, HOUR_S, 7 * DAY_S)))
