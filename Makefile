@@ -11,6 +11,8 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 DEMO_S ?=
 PYTEST_ARGS ?=
+# Of the week that `make bench-questions` asks: spans, and as many points and log records.
+ITEMS ?= 10000000
 # Files of tests side by side; 0 is one after the other in one process, for a debugger.
 JOBS ?= 2
 
@@ -19,7 +21,7 @@ MARKERS := $(if $(CHROMIUM),not long,not long and not browser)
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 $(STAMP): pyproject.toml
 	@test -n "$(PYTHON)" || { echo "make: Python 3.11 or later is needed; found: $$(python3 --version 2>&1 || true)" >&2; exit 1; }
@@ -81,6 +83,10 @@ secrets: ## make the passwords that compose.yaml mounts, those that are missing,
 bench: $(STAMP) ## measure speed against peers; writes build/bench.json
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[embedded,dev,bench]'
 	@$(BIN)/python -m bench
+
+.PHONY: bench-questions
+bench-questions: $(STAMP) ## ask the questions of an incident of a week of ITEMS spans, points and log records each
+	@$(BIN)/python -m bench.questions --items $(ITEMS)
 
 .PHONY: screenshots
 screenshots: $(STAMP) ## take the README's screenshots again (needs Chromium)
