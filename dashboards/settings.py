@@ -7,6 +7,28 @@ from pydantic import Field
 from schemas.settings import Section
 
 
+class AlertSettings(Section):
+    """The rules on an Alertmanager, where Grafana does not evaluate them."""
+
+    alertmanager_url: str | None = Field(
+        None,
+        pattern=r"^https?://\S+$",
+        description="An Alertmanager, such as `http://127.0.0.1:9093`; `sluiceway up` then evaluates the alert rules "
+        "and tells it what fires. None evaluates nothing: Grafana does, or nobody.",
+    )
+    resend_s: float = Field(
+        60.0,
+        ge=1,
+        le=3600,
+        description="How often an alert that fires is told again, seconds. It is over for the Alertmanager when it was "
+        "not for four times as long, as after the end of this process.",
+    )
+    link_url: str = Field(
+        "http://127.0.0.1:8080", description="The viewer, as those who are paged reach it; notices link there."
+    )
+    runbooks_url: str = Field("docs/runbooks", description="Where people find `docs/runbooks`; notices link there.")
+
+
 class ViewerSettings(Section):
     """The page on :8080."""
 

@@ -60,7 +60,8 @@ LABELS: dict[str, str] = {
     "topic": "a topic by its default name, such as `otlp_spans`",
     "component": "`pipeline` (our process) or `store` (the ClickHouse child)",
     "state": "what it came to; the values are listed with the metric",
-    "rule": "the name of a redaction rule of the configuration",
+    "rule": "the name of a redaction rule of the configuration, or of an alert rule",
+    "severity": "`page` or `ticket`",
     "query": "the file name of one of the viewer's queries",
 }
 
@@ -333,6 +334,28 @@ _SPECS = (
         Kind.OBSERVED_COUNTER,
         "{restart}",
         "How often the embedded store was started again after it died.",
+    ),
+    MetricSpec(
+        "sluiceway_alerts_evaluations_total",
+        Kind.COUNTER,
+        "{evaluation}",
+        "Evaluations of alert rules. Outcomes: `answered`, `failed` (the store gave no answer; alerts keep their "
+        "state).",
+        ("rule", "outcome"),
+    ),
+    MetricSpec(
+        "sluiceway_alerts_firing",
+        Kind.OBSERVED_GAUGE,
+        "{alert}",
+        "Alerts that fire now, by `page` and `ticket`.",
+        ("severity",),
+    ),
+    MetricSpec(
+        "sluiceway_alerts_notices_total",
+        Kind.COUNTER,
+        "{notice}",
+        "Alerts told to the Alertmanager. Outcomes: `posted`, `failed` (told again at the next turn).",
+        ("outcome",),
     ),
     MetricSpec(
         "sluiceway_viewer_query_duration_seconds",

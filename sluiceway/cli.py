@@ -11,6 +11,7 @@ from typer.exceptions import TyperException
 
 from schemas.errors import ConfigurationError, SluicewayError
 from sluiceway.commands import (
+    alerts,
     audit,
     collector_config,
     config,
@@ -57,6 +58,7 @@ app.command("process")(running.process)
 app.command("demo")(demo.demo)
 app.command("query")(query.query)
 app.command("audit")(audit.audit)
+app.add_typer(alerts.app, name="alerts")
 app.add_typer(dashboards.app, name="dashboards")
 app.add_typer(deadletters.app, name="deadletters")
 app.add_typer(redaction.app, name="redaction")

@@ -21,7 +21,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
-from dashboards.settings import ViewerSettings
+from dashboards.settings import AlertSettings, ViewerSettings
 from ingest.settings import IngestSettings
 from processors.settings import BatchSettings, GuardSettings, ServiceMapSettings
 from schemas.errors import ConfigurationError
@@ -79,6 +79,7 @@ class Config(BaseSettings):
     store: StoreSettings = Field(StoreSettings(), description="The ClickHouse server.")
     retention: RetentionSettings = Field(RetentionSettings(), description="How long the store keeps what it holds.")
     viewer: ViewerSettings = Field(ViewerSettings(), description="The page to look at.")
+    alerts: AlertSettings = Field(AlertSettings(), description="Alert rules, told to an Alertmanager.")
     telemetry: TelemetrySettings = Field(TelemetrySettings(), description="What Sluiceway says about itself.")
 
     @classmethod

@@ -22,6 +22,8 @@ from types import FrameType
 from starlette.applications import Starlette
 from starlette.routing import Route
 
+from dashboards.alerts.evaluate import Evaluator
+from dashboards.alerts.rules import RULES
 from dashboards.viewer.serve import AppServer, Viewer
 from ingest.admission import Admission
 from ingest.append import Appender
@@ -47,6 +49,7 @@ from sluiceway.telemetry import SelfTelemetry, Submit
 
 _log = logging.getLogger(__name__)
 _UPKEEP_INTERVAL_S = 5.0
+_EVALUATOR_END_S = 2.0
 
 
 class Role(enum.StrEnum):
@@ -90,6 +93,9 @@ class Pipeline:
         self.access = StoreAccess.of(config)
         stores = role is not Role.INGEST
         self.store = EmbeddedStore(store_path(config), config.store) if stores and not self.access.remote else None
+        # One process asks for all: the one that is all. Past one machine Grafana evaluates the rules.
+        evaluates = role is Role.UP and config.alerts.alertmanager_url is not None
+        self._evaluator = Evaluator(self.access.connect_reader, config.alerts, RULES) if evaluates else None
         self._consuming = Consuming(self.log, self.access, config, signals)
         self._preparation = Preparation(
             config,
@@ -140,6 +146,8 @@ class Pipeline:
         if figures is not None:
             defer(self._consuming.stop, self._config.ingest.drain_timeout_s)
             defer(self._preparation.stop)
+        if self._evaluator is not None:
+            defer(self._evaluator.stop, _EVALUATOR_END_S)
         begin_receiving()
         server.start()
         if figures is not None:
@@ -159,6 +167,8 @@ class Pipeline:
             with suppress(LogUnavailableError):
                 self.log.prepare(self._writer)
         self._consuming.begin()
+        if self._evaluator is not None:
+            self._evaluator.start()
 
     def _receiving(self, log: LogWriter) -> tuple[Submit, dict[str, Check], Callable[[], None]]:
         """How our own telemetry is appended, what readiness asks, and what opens the ports."""

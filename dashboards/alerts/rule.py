@@ -56,5 +56,17 @@ class Rule:
     @property
     def query(self) -> str:
         """Its SQL, with the macros that Grafana's server expands."""
-        folder = resources.files("dashboards").joinpath("alerts", "sql")
-        return sql.read(folder, self.name, resources.files("dashboards").joinpath("queries")).strip()
+        return _read(self.name)
+
+    @property
+    def trace_query(self) -> str | None:
+        """The SQL of a trace id that shows what is wrong, with the alert's labels as variables; None for none."""
+        name = f"{self.name}.trace"
+        return _read(name) if _FOLDER.joinpath(f"{name}.sql").is_file() else None
+
+
+_FOLDER = resources.files("dashboards").joinpath("alerts", "sql")
+
+
+def _read(name: str) -> str:
+    return sql.read(_FOLDER, name, resources.files("dashboards").joinpath("queries")).strip()

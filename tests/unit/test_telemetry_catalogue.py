@@ -17,7 +17,7 @@ from schemas.telemetry import CATALOGUE, LABELS, Kind, counter, histogram, obser
 _ROOT = Path(__file__).parents[2]
 _PACKAGES = ("ingest", "processors", "dashboards", "sluiceway")
 _UNITS = {"By": "_bytes", "s": "_seconds"}
-_NAME = re.compile(r"sluiceway_(ingest|log|processor|store|viewer|runtime|telemetry)_[a-z][a-z_]*[a-z]")
+_NAME = re.compile(r"sluiceway_(ingest|log|processor|store|viewer|alerts|runtime|telemetry)_[a-z][a-z_]*[a-z]")
 
 
 def _sources() -> Iterator[tuple[Path, ast.Module]]:

@@ -1,0 +1,125 @@
+"""Who is paged: services to teams to their directly responsible individuals, and when."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Self
+
+import yaml
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from schemas.errors import ConfigurationError
+from schemas.settings import Section
+
+_NAME = r"^[a-z0-9][a-z0-9-]{0,62}$"
+_DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+
+
+class Receiver(Section):
+    """Where a notice goes; at least one of them. Secrets are files on the Alertmanager's machine."""
+
+    webhook_url: str | None = Field(None, pattern=r"^https?://\S+$", description="Takes Alertmanager's webhook posts.")
+    pagerduty_key_file: str | None = Field(None, min_length=1, description="File with an Events API v2 key.")
+    slack_url_file: str | None = Field(None, min_length=1, description="File with an incoming webhook's address.")
+
+    @model_validator(mode="after")
+    def _leads_somewhere(self) -> Self:
+        if not any((self.webhook_url, self.pagerduty_key_file, self.slack_url_file)):
+            raise ValueError("needs a webhook_url, a pagerduty_key_file or a slack_url_file")
+        return self
+
+
+class Hours(Section):
+    """When a team takes its pages itself."""
+
+    days: tuple[str, ...] = Field(_DAYS[:5], min_length=1, description="Days of the week.")
+    start: str = Field("09:00", alias="from", pattern=r"^([01]\d|2[0-3]):[0-5]\d$", description="Time of day.")
+    end: str = Field("17:00", alias="to", pattern=r"^(([01]\d|2[0-3]):[0-5]\d|24:00)$", description="Time of day.")
+    zone: str = Field("UTC", min_length=1, description="Time zone of both.")
+
+    @field_validator("days")
+    @classmethod
+    def _are_days(cls, days: tuple[str, ...]) -> tuple[str, ...]:
+        if wrong := [day for day in days if day not in _DAYS]:
+            raise ValueError(f"must be days of the week in English, received {wrong[0]!r}")
+        return days
+
+    @model_validator(mode="after")
+    def _go_forward(self) -> Self:
+        if self.start >= self.end:
+            raise ValueError(f"from must be before to, received {self.start} and {self.end}")
+        return self
+
+
+class Team(Section):
+    """One team."""
+
+    dri: str = Field(min_length=1, description="The directly responsible individual; named in every notice.")
+    page: Receiver = Field(description="Where its pages go.")
+    ticket: Receiver = Field(description="Where its tickets go.")
+    hours: Hours | None = Field(None, description="When `page` is used; None is always.")
+    outside_hours: str | None = Field(None, description="The team that gets its pages at other times.")
+
+    @model_validator(mode="after")
+    def _never_nobody(self) -> Self:
+        if (self.hours is None) != (self.outside_hours is None):
+            raise ValueError("hours and outside_hours must be given together, so that somebody is always paged")
+        return self
+
+
+class Owners(Section):
+    """The ownership file."""
+
+    teams: Mapping[str, Team] = Field(min_length=1, description="By name.")
+    services: Mapping[str, str] = Field(default_factory=dict, description="Service name to team.")
+    platform: str = Field(description="The team that runs the pipeline.")
+    default: str = Field(description="The team of services that are not listed.")
+
+    @model_validator(mode="after")
+    def _names_are_known(self) -> Self:
+        named = {"platform": self.platform, "default": self.default}
+        named |= {f"services.{service}": team for service, team in self.services.items()}
+        named |= {
+            f"teams.{name}.outside_hours": team.outside_hours
+            for name, team in self.teams.items()
+            if team.outside_hours is not None
+        }
+        for field, team in named.items():
+            if team not in self.teams:
+                raise ValueError(
+                    f"{field}: must be one of the teams ({', '.join(sorted(self.teams))}), received {team!r}"
+                )
+            if field.endswith("outside_hours") and self.teams[team].hours is not None:
+                raise ValueError(f"{field}: must be a team that is always there, received {team!r}, which has hours")
+        return self
+
+    def team_of(self, owner: str, service: str | None) -> str:
+        """The team of an alert: its rule's owner, and its service."""
+        return self.platform if owner == "platform" or not service else self.services.get(service, self.default)
+
+
+def read(file: Path) -> Owners:
+    """The ownership file.
+
+    Raises:
+        ConfigurationError: unreadable, or a line for each wrong field: the field, the rule, what it received.
+    """
+    try:
+        found = yaml.safe_load(file.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigurationError(f"{file}: must be readable YAML ({' '.join(str(error).split())})") from error
+    if not isinstance(found, dict):
+        raise ConfigurationError(
+            f"{file}: must be a mapping of teams, services, platform and default; got {found!r:.100}"
+        )
+    try:
+        return Owners.model_validate(found)
+    except ValidationError as error:
+        lines = []
+        for detail in error.errors(include_url=False):
+            where = ".".join(str(part) for part in detail["loc"]) or "owners"
+            rule = detail["msg"].removeprefix("Value error, ")
+            got = "" if detail["type"] in ("value_error", "missing") else f"; got {detail['input']!r:.100}"
+            lines.append(f"{file}: {where}: {rule}{got}")
+        raise ConfigurationError("\n".join(lines)) from error

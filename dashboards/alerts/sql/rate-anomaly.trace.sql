@@ -1,0 +1,4 @@
+SELECT argMaxMerge(SlowestTrace) AS trace
+FROM spans_1m
+WHERE ServiceName = ${service:singlequote} AND $__timeFilter(Time) AND SpanKind IN ('Server', 'Consumer')
+HAVING trace != ''
