@@ -1,23 +1,6 @@
 CREATE VIEW IF NOT EXISTS {database}.exponential_histogram_quantile_{tier} AS
-WITH
-    -- include: coarser.sql,
-    -- A threshold swallows the buckets below it, and the one that it cuts whole (OpenTelemetry data model, "Zero Threshold").
-    bucket -> (bucket != 0 AND exp2((abs(bucket) - 1099511627776) * Width) < ZeroThreshold) AS swallowed
 SELECT
-    Time,
-    TenantId,
-    Labels,
-    Unit,
-    any(Coarsest) AS Scale,
-    sum(Counted) AS Count,
-    sum(Added) AS Sum,
-    max(Nothing) AS ZeroThreshold,
-    sumMap(coarser(mapKeys(Gained), Finer, Coarsest), mapValues(Gained)) AS Merged,
-    exp2(-Scale) AS Width,
-    arrayReduce('sumMap', [arrayMap(bucket -> if(swallowed(bucket), 0, bucket), Merged.1)], [Merged.2]) AS Distribution,
-    arrayMax(arrayConcat([ZeroThreshold],
-        arrayMap(bucket -> if(swallowed(bucket), exp2((abs(bucket) - 1099511627776 + 1) * Width), 0), Merged.1))) AS Zero,
-    arrayCumSum(Distribution.2) AS UpTo,
+    *,
     {{q:Float64}} * UpTo[-1] AS Rank,
     arrayFirstIndex(reached -> reached >= Rank AND reached > 0, UpTo) AS Place,
     Distribution.1[Place] AS Bucket,
@@ -38,19 +21,51 @@ SELECT
     ) AS Quantile
 FROM
 (
-    SELECT
-        series.Time AS Time,
-        series.TenantId AS TenantId,
-        mapFilter((name, value) -> has({{by:Array(String)}}, name), mapUpdate(ResourceAttributes, Attributes)) AS Labels,
-        series.Unit AS Unit,
-        series.Scale AS Finer,
-        series.ZeroThreshold AS Nothing,
-        series.Buckets AS Gained,
-        series.Count AS Counted,
-        series.Sum AS Added,
-        min(Finer) OVER (PARTITION BY Time, TenantId, Labels, Unit) AS Coarsest
-    FROM {database}.exponential_histogram_{tier}(
-        service = {{service:String}}, metric = {{metric:String}}, from = {{from:DateTime}}, to = {{to:DateTime}}, step = {{step:UInt32}}
-    ) AS series
+    -- In steps: an alias that stands in another is analysed again at each of its places, and was most of the time.
+    SELECT *, arrayCumSum(Distribution.2) AS UpTo
+    FROM
+    (
+        WITH
+            -- A threshold swallows the buckets below it, and the one that it cuts whole (OpenTelemetry data model, "Zero Threshold").
+            bucket -> (bucket != 0 AND exp2((abs(bucket) - 1099511627776) * Width) < ZeroThreshold) AS swallowed
+        SELECT
+            *,
+            arrayReduce('sumMap', [arrayMap(bucket -> if(swallowed(bucket), 0, bucket), Merged.1)], [Merged.2]) AS Distribution,
+            arrayMax(arrayConcat([ZeroThreshold],
+                arrayMap(bucket -> if(swallowed(bucket), exp2((abs(bucket) - 1099511627776 + 1) * Width), 0), Merged.1))) AS Zero
+        FROM
+        (
+            WITH
+                -- include: coarser.sql
+            SELECT
+                Time,
+                TenantId,
+                Labels,
+                Unit,
+                any(Coarsest) AS Scale,
+                sum(Counted) AS Count,
+                sum(Added) AS Sum,
+                max(Nothing) AS ZeroThreshold,
+                sumMap(coarser(mapKeys(Gained), Finer, Coarsest), mapValues(Gained)) AS Merged,
+                exp2(-Scale) AS Width
+            FROM
+            (
+                SELECT
+                    series.Time AS Time,
+                    series.TenantId AS TenantId,
+                    mapFilter((name, value) -> has({{by:Array(String)}}, name), mapUpdate(ResourceAttributes, Attributes)) AS Labels,
+                    series.Unit AS Unit,
+                    series.Scale AS Finer,
+                    series.ZeroThreshold AS Nothing,
+                    series.Buckets AS Gained,
+                    series.Count AS Counted,
+                    series.Sum AS Added,
+                    min(Finer) OVER (PARTITION BY Time, TenantId, Labels, Unit) AS Coarsest
+                FROM {database}.exponential_histogram_{tier}(
+                    service = {{service:String}}, metric = {{metric:String}}, from = {{from:DateTime}}, to = {{to:DateTime}}, step = {{step:UInt32}}
+                ) AS series
+            )
+            GROUP BY Time, TenantId, Labels, Unit
+        )
+    )
 )
-GROUP BY Time, TenantId, Labels, Unit

