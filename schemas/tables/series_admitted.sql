@@ -7,7 +7,7 @@ CREATE TABLE IF NOT EXISTS {database}.series_admitted
     Series UInt64,
     SeenAt DateTime DEFAULT now()
 )
-ENGINE = ReplacingMergeTree
+ENGINE = MergeTree
 PARTITION BY toDate(Window)
 ORDER BY (Window, TenantId, ServiceName, MetricName, Series)
 TTL Window + toIntervalDay(2)
