@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from pydantic import Field
 
 from schemas.settings import Section
@@ -25,6 +27,9 @@ class AlertSettings(Section):
     )
     link_url: str = Field(
         "http://127.0.0.1:8080", description="The viewer, as those who are paged reach it; notices link there."
+    )
+    slo_folder: Path | None = Field(
+        None, description="OpenSLO files whose burn rates are evaluated too; None is none. See docs/slos.md."
     )
     runbooks_url: str = Field("docs/runbooks", description="Where people find `docs/runbooks`; notices link there.")
 

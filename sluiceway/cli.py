@@ -23,6 +23,7 @@ from sluiceway.commands import (
     redaction,
     running,
     schema,
+    slo,
     version,
 )
 
@@ -63,6 +64,7 @@ app.add_typer(dashboards.app, name="dashboards")
 app.add_typer(deadletters.app, name="deadletters")
 app.add_typer(redaction.app, name="redaction")
 app.add_typer(schema.app, name="schema")
+app.add_typer(slo.app, name="slo")
 app.command("doctor")(doctor.doctor)
 app.add_typer(config.app, name="config")
 app.add_typer(collector_config.app, name="collector-config")

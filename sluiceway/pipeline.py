@@ -23,7 +23,10 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 
 from dashboards.alerts.evaluate import Evaluator
+from dashboards.alerts.rule import Rule
 from dashboards.alerts.rules import RULES
+from dashboards.slo.files import read as read_objectives
+from dashboards.slo.rules import burn_rules
 from dashboards.viewer.serve import AppServer, Viewer
 from ingest.admission import Admission
 from ingest.append import Appender
@@ -95,7 +98,7 @@ class Pipeline:
         self.store = EmbeddedStore(store_path(config), config.store) if stores and not self.access.remote else None
         # One process asks for all: the one that is all. Past one machine Grafana evaluates the rules.
         evaluates = role is Role.UP and config.alerts.alertmanager_url is not None
-        self._evaluator = Evaluator(self.access.connect_reader, config.alerts, RULES) if evaluates else None
+        self._evaluator = Evaluator(self.access.connect_reader, config.alerts, _rules(config)) if evaluates else None
         self._consuming = Consuming(self.log, self.access, config, signals)
         self._preparation = Preparation(
             config,
@@ -271,3 +274,8 @@ def run(
             signal.signal(number, handler)
     _log.info("stopped")
     return 0
+
+
+def _rules(config: Config) -> list[Rule]:
+    folder = config.alerts.slo_folder
+    return [*RULES, *(burn_rules(read_objectives(folder)) if folder else ())]

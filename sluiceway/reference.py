@@ -15,9 +15,8 @@ import typer
 from pydantic import BaseModel, SecretStr
 from typer.main import get_command
 
-from dashboards.alerts.grafana import rules_file
-from dashboards.alerts.rules import RULES
-from dashboards.files import BOARDS, RUNBOOKS
+from dashboards.files import alert_rules, boards
+from dashboards.slo.files import read as read_objectives
 from sluiceway import server_users
 from sluiceway.cli import app
 from sluiceway.commands.config import inline
@@ -58,12 +57,13 @@ stderr; 130 interrupted."""
 
 def documents() -> dict[Path, str]:
     """Every generated document by its path."""
+    objectives = read_objectives(ROOT / "slos")
     return {
         DOCS / "configuration.md": configuration(),
         DOCS / "cli.md": commands(),
         ROOT / "k8s" / "base" / "clickhouse" / "users.xml": server_users.users_xml(),
-        **{ROOT / "dashboards" / "generated" / f"{board.uid}.json": board.json() for board in BOARDS},
-        ROOT / "dashboards" / "generated" / "alerting" / "sluiceway.yaml": rules_file(RULES, BOARDS, RUNBOOKS),
+        **{ROOT / "dashboards" / "generated" / f"{board.uid}.json": board.json() for board in boards(objectives)},
+        ROOT / "dashboards" / "generated" / "alerting" / "sluiceway.yaml": alert_rules(objectives),
     }
 
 

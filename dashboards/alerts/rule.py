@@ -29,6 +29,8 @@ class Rule:
         for_s: how long it must hold before it fires.
         keep_firing_s: how long it goes on after it stopped to hold, so that it does not flap.
         on_no_rows, on_error: what an empty answer, and none, mean.
+        sql: its query, where that holds definitions and so is no file.
+        trace_of: the file of its query for a trace, where rules share one.
         board, panel: the dashboard that shows it, and the title of its panel there.
     """
 
@@ -47,6 +49,8 @@ class Rule:
     panel: str
     on_no_rows: NoData = "ok"
     on_error: NoData = "ok"
+    sql: str = ""
+    trace_of: str = ""
 
     @property
     def uid(self) -> str:
@@ -56,12 +60,12 @@ class Rule:
     @property
     def query(self) -> str:
         """Its SQL, with the macros that Grafana's server expands."""
-        return _read(self.name)
+        return self.sql or _read(self.name)
 
     @property
     def trace_query(self) -> str | None:
         """The SQL of a trace id that shows what is wrong, with the alert's labels as variables; None for none."""
-        name = f"{self.name}.trace"
+        name = f"{self.trace_of or self.name}.trace"
         return _read(name) if _FOLDER.joinpath(f"{name}.sql").is_file() else None
 
 

@@ -19,6 +19,12 @@ _Host = Annotated[str | None, typer.Option("--host", help="The store's address a
 _Runbooks = Annotated[
     str, typer.Option("--runbooks", metavar="URL", help="Where people find docs/runbooks; alerts link there.")
 ]
+_Slos = Annotated[
+    Path | None,
+    typer.Option(
+        "--slos", metavar="DIR", help="OpenSLO files to make a dashboard and alert rules of; see docs/slos.md."
+    ),
+]
 _USER = "default"
 _RUNBOOKS = "docs/runbooks"
 _DEFAULT_FOLDER = Path("grafana")
@@ -31,6 +37,7 @@ def generate(
     dashboards_path: _Path = _DEFAULT_PATH,
     host: _Host = None,
     runbooks: _Runbooks = _RUNBOOKS,
+    slos: _Slos = None,
     config_file: ConfigFile = None,
     data_dir: DataDir = None,
 ) -> None:
@@ -41,7 +48,7 @@ def generate(
 
     Example: `sluiceway dashboards generate --to /etc/grafana/provisioning`
     """
-    files = _files(dashboards_path, host, runbooks, config_file, data_dir)
+    files = _files(dashboards_path, host, runbooks, slos, config_file, data_dir)
     for path, text in files.items():
         file = to / path
         state = "same" if file.is_file() and file.read_text("utf-8") == text else "wrote"
@@ -60,6 +67,7 @@ def diff(
     dashboards_path: _Path = _DEFAULT_PATH,
     host: _Host = None,
     runbooks: _Runbooks = _RUNBOOKS,
+    slos: _Slos = None,
     config_file: ConfigFile = None,
     data_dir: DataDir = None,
 ) -> None:
@@ -67,7 +75,7 @@ def diff(
 
     Example: `sluiceway dashboards diff --to /etc/grafana/provisioning`
     """
-    files = _files(dashboards_path, host, runbooks, config_file, data_dir)
+    files = _files(dashboards_path, host, runbooks, slos, config_file, data_dir)
     differing = False
     for path, text in files.items():
         file = to / path
@@ -85,11 +93,17 @@ def diff(
 
 
 def _files(
-    dashboards_path: str, host: str | None, runbooks: str, config_file: Path | None, data_dir: Path | None
+    dashboards_path: str,
+    host: str | None,
+    runbooks: str,
+    slos: Path | None,
+    config_file: Path | None,
+    data_dir: Path | None,
 ) -> dict[PurePosixPath, str]:
     from urllib.parse import urlsplit  # noqa: PLC0415
 
     from dashboards.files import generated  # noqa: PLC0415
+    from dashboards.slo.files import read  # noqa: PLC0415
 
     store = loaded(config_file, data_dir).config.store
     parts = urlsplit(store.url or f"http://{store.host}:{store.http_port}")
@@ -103,6 +117,7 @@ def _files(
         dashboards_path,
         tls=tls,
         runbooks_url=runbooks,
+        objectives=read(slos) if slos else (),
     )
 
 

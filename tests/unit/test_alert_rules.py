@@ -10,12 +10,17 @@ import yaml
 
 from dashboards.alerts.grafana import rules_file
 from dashboards.alerts.rule import Rule
-from dashboards.alerts.rules import RULES
+from dashboards.alerts.rules import RULES as FIXED
 from dashboards.alerts.state import Alerts, Labels
-from dashboards.files import BOARDS
+from dashboards.files import boards
 from dashboards.grafana.macros import MacroError, Range, expand
+from dashboards.slo.files import read
+from dashboards.slo.rules import burn_rules
 
 ROOT = Path(__file__).resolve().parents[2]
+OBJECTIVES = read(ROOT / "slos")
+RULES = [*FIXED, *burn_rules(OBJECTIVES)]
+BOARDS = boards(OBJECTIVES)
 BY_NAME = {rule.name: rule for rule in RULES}
 CART: Labels = (("service", "cart"),)
 PAY: Labels = (("service", "pay"),)
@@ -50,6 +55,8 @@ def played(rule: Rule, values: str, labels: Labels = CART) -> list[tuple[int, st
         ("deployment-regression", "0 9 0 9 9 9 1 1 1 1 1 1", [(5, "firing"), (11, "resolved")]),
         ("cardinality", "0 400 400 0 0 0", [(1, "firing"), (5, "resolved")]),
         ("pipeline-refusing", "1 1 1 1 1 0 0 0 0", []),
+        ("slo-burn-page", "0.5 1.1 2 0.95 0.8 0.8 0.8 0.8 0.8 0.8", [(1, "firing"), (9, "resolved")]),
+        ("slo-burn-ticket", "1 1.2 0.5 0.5 0.5", [(1, "firing"), (4, "resolved")]),
         ("rate-anomaly", "4 4 4 2.5 1 1 1 1", [(2, "firing"), (6, "resolved")]),
     ],
 )
