@@ -13,11 +13,13 @@ DEMO_S ?=
 PYTEST_ARGS ?=
 # Of the week that `make bench-questions` asks: spans, and as many points and log records.
 ITEMS ?= 10000000
+# Without incident, that `make outcomes` plays.
+QUIET_DAYS ?= 7
 # Files of tests side by side; 0 is one after the other in one process, for a debugger.
 JOBS ?= 2
 
 # A machine without Chromium can run all tests but those that open pages. .ci/run installs it, so CI leaves none out.
-MARKERS := $(if $(CHROMIUM),not long,not long and not browser)
+MARKERS := not long and not grafana$(if $(CHROMIUM),, and not browser)
 
 .PHONY: help
 help: ## list the targets
@@ -87,6 +89,10 @@ bench: $(STAMP) ## measure speed against peers; writes build/bench.json
 .PHONY: bench-questions
 bench-questions: $(STAMP) ## ask the questions of an incident of a week of ITEMS spans, points and log records each
 	@$(BIN)/python -m bench.questions --items $(ITEMS)
+
+.PHONY: outcomes
+outcomes: $(STAMP) ## play incidents and seven quiet days: who is paged, how soon, with the culprit named? (10 minutes)
+	@$(BIN)/python -m bench.outcomes --quiet-days $(QUIET_DAYS)
 
 .PHONY: screenshots
 screenshots: $(STAMP) ## take the README's screenshots again (needs Chromium)

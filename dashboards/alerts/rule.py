@@ -68,6 +68,12 @@ class Rule:
         name = f"{self.trace_of or self.name}.trace"
         return _read(name) if _FOLDER.joinpath(f"{name}.sql").is_file() else None
 
+    @property
+    def culprit_query(self) -> str | None:
+        """The SQL of what most likely is to blame, one text, as `trace_query`; None where the labels say it."""
+        name = f"{self.name}.culprit"
+        return _read(name) if _FOLDER.joinpath(f"{name}.sql").is_file() else None
+
 
 _FOLDER = resources.files("dashboards").joinpath("alerts", "sql")
 

@@ -92,6 +92,9 @@ def _variable(match: re.Match[str], over: Range) -> str:
         return ",".join("'" + each.replace("\\", "\\\\").replace("'", "\\'") + "'" for each in values)
     if form not in (None, "raw", "csv"):
         raise MacroError(f"no such form of a variable: {form!r}")
+    if form is None and not isinstance(value, str):
+        # The plugin quotes several values, and escapes none: queries of ours say `singlequote`.
+        return "'" + "','".join(values) + "'"
     return ",".join(values)
 
 

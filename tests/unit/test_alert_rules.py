@@ -38,8 +38,8 @@ def played(rule: Rule, values: str, labels: Labels = CART) -> list[tuple[int, st
 @pytest.mark.parametrize(
     ("name", "values", "changes"),
     [
-        # 300 s without a batch, at once; resolved 120 s after it is below 120.
-        ("telemetry-blind", "10 299 301 361 20 15 12 10", [(2, "firing"), (6, "resolved")]),
+        # 180 s without a batch, at once; resolved 120 s after it is below 90.
+        ("telemetry-blind", "10 179 181 361 20 15 12 10", [(2, "firing"), (6, "resolved")]),
         ("telemetry-blind", "10 - - 10 10 10 10", [(1, "firing"), (5, "resolved")]),
         ("telemetry-blind", "10 ! 10 10 10 10", [(1, "firing"), (4, "resolved")]),
         # Three minutes above a minute; a dip between the two bounds goes on firing.
@@ -47,7 +47,7 @@ def played(rule: Rule, values: str, labels: Labels = CART) -> list[tuple[int, st
         ("pipeline-behind", "70 70 70 70 50 40 65 10 10 10", [(3, "firing"), (9, "resolved")]),
         # The store restarts while it fires: no answer, no resolution.
         ("pipeline-behind", "70 70 70 70 ! ! ! ! ! 70", [(3, "firing")]),
-        ("service-silent", "0 1 5 6 7 0 0 0", [(3, "firing"), (7, "resolved")]),
+        ("service-silent", "0 1 3 4 7 0 0 0", [(3, "firing"), (7, "resolved")]),
         # Its row is gone: resolved at the third time.
         ("service-silent", "6 7 - - 8 - - -", [(0, "firing"), (7, "resolved")]),
         ("dead-letters", "0 0 3 3 0 0", [(2, "firing"), (4, "resolved")]),
@@ -55,6 +55,12 @@ def played(rule: Rule, values: str, labels: Labels = CART) -> list[tuple[int, st
         ("deployment-regression", "0 9 0 9 9 9 1 1 1 1 1 1", [(5, "firing"), (11, "resolved")]),
         ("cardinality", "0 400 400 0 0 0", [(1, "firing"), (5, "resolved")]),
         ("pipeline-refusing", "1 1 1 1 1 0 0 0 0", []),
+        ("deployment-slower", "1 2.5 1 2.5 2.5 2.5 1 1 1 1 1 1", [(4, "firing"), (11, "resolved")]),
+        ("error-spike", "1 5 5 5 3 1 1 1 1 1 1", [(2, "firing"), (10, "resolved")]),
+        ("dependency-failing", "5 1 5 5 1 1 1 1 1 1", [(3, "firing"), (9, "resolved")]),
+        ("saturation", "0.9 0.96 0.92 0.8 0.8 0.8 0.8 0.8 0.8", [(1, "firing"), (8, "resolved")]),
+        ("log-flood", "1 11 6 4 1 1 1 1 1", [(1, "firing"), (8, "resolved")]),
+        ("latency-anomaly", "3 3 3 1 1 1", [(2, "firing"), (5, "resolved")]),
         ("slo-burn-page", "0.5 1.1 2 0.95 0.8 0.8 0.8 0.8 0.8 0.8", [(1, "firing"), (9, "resolved")]),
         ("slo-burn-ticket", "1 1.2 0.5 0.5 0.5", [(1, "firing"), (4, "resolved")]),
         ("rate-anomaly", "4 4 4 2.5 1 1 1 1", [(2, "firing"), (6, "resolved")]),

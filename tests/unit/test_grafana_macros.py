@@ -20,6 +20,8 @@ OVER = Range(1_700_000_000, 1_700_003_600, 30, {"service": "cart", "none": "", "
         ("$__interval_s", "30"),
         ("a = ${service:singlequote} $service [[service]]", "a = 'cart' cart cart"),
         ("IN (${two:singlequote})", "IN ('a','b\\'c')"),
+        # As the plugin joins several values where no form is named.
+        ("IN ($two)", "IN ('a','b'c')"),
         ("$__conditionalAll(a IN (${service:singlequote}), $service)", "a IN ('cart')"),
         ("$__conditionalAll(a IN (${none:singlequote}), $none)", "1=1"),
         ("$__conditionalAll(f(a, b) = 1, $all)", "1=1"),
