@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
+from zoneinfo import ZoneInfo
 
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
@@ -14,6 +16,11 @@ from schemas.settings import Section
 
 _NAME = r"^[a-z0-9][a-z0-9-]{0,62}$"
 _DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+
+
+def _zone(name: str) -> dt.tzinfo:
+    # Known without a database of zones, which small images leave out.
+    return dt.UTC if name == "UTC" else ZoneInfo(name)
 
 
 class Receiver(Section):
@@ -45,11 +52,25 @@ class Hours(Section):
             raise ValueError(f"must be days of the week in English, received {wrong[0]!r}")
         return days
 
+    @field_validator("zone")
+    @classmethod
+    def _is_a_zone(cls, zone: str) -> str:
+        try:
+            _zone(zone)
+        except (KeyError, ValueError, OSError) as error:
+            raise ValueError(f"must be a time zone such as Europe/Berlin, received {zone!r}") from error
+        return zone
+
     @model_validator(mode="after")
     def _go_forward(self) -> Self:
         if self.start >= self.end:
             raise ValueError(f"from must be before to, received {self.start} and {self.end}")
         return self
+
+    def include(self, at: dt.datetime) -> bool:
+        """Whether a moment, with its zone, is in these hours."""
+        there = at.astimezone(_zone(self.zone))
+        return _DAYS[there.weekday()] in self.days and self.start <= there.strftime("%H:%M") < self.end
 
 
 class Team(Section):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from pathlib import Path
 from typing import Annotated
 
@@ -14,16 +15,48 @@ _Owners = Annotated[
 _OWNERS = Path("owners.yaml")
 
 
+class Target(enum.StrEnum):
+    """Who routes alerts."""
+
+    ALERTMANAGER = "alertmanager"
+    GRAFANA = "grafana"
+
+
 @app.command()
-def routes(owners: _Owners = _OWNERS) -> None:
-    """Print an Alertmanager's configuration that routes every alert to the team that owns it.
+def routes(
+    owners: _Owners = _OWNERS,
+    target: Annotated[Target, typer.Option("--format", "-f", help="Who routes alerts.")] = Target.ALERTMANAGER,
+    to: Annotated[
+        Path | None,
+        typer.Option(
+            "--to",
+            metavar="DIR",
+            help="Write a file there instead: `alertmanager.yml`, or `alerting/sluiceway-routes.yaml` in Grafana's "
+            "provisioning folder.",
+        ),
+    ] = None,
+) -> None:
+    """Print the configuration of an Alertmanager, or of Grafana, that routes every alert to the team that owns it.
 
-    Example: `sluiceway alerts routes --owners owners.yaml > alertmanager.yml && amtool check-config alertmanager.yml`
+    Examples:
+
+    `sluiceway alerts routes --owners owners.yaml > alertmanager.yml && amtool check-config alertmanager.yml`
+
+    `sluiceway alerts routes --format grafana --to /etc/grafana/provisioning`
     """
+    from dashboards.alerts.configuration import configuration  # noqa: PLC0415
+    from dashboards.alerts.contacts import contacts_file  # noqa: PLC0415
     from dashboards.alerts.owners import read  # noqa: PLC0415
-    from dashboards.alerts.routes import configuration  # noqa: PLC0415
 
-    typer.echo(configuration(read(owners)), nl=False)
+    found = read(owners)
+    text = configuration(found) if target is Target.ALERTMANAGER else contacts_file(found)
+    if to is None:
+        typer.echo(text, nl=False)
+        return
+    file = to / ("alertmanager.yml" if target is Target.ALERTMANAGER else "alerting/sluiceway-routes.yaml")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text, "utf-8")
+    typer.echo(f"wrote {file}")
 
 
 @app.command("test")

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from dashboards.alerts.configuration import configuration
 from dashboards.alerts.evaluate import Evaluator
 from dashboards.alerts.owners import Owners
-from dashboards.alerts.routes import configuration
 from dashboards.alerts.rule import Rule
 from dashboards.alerts.rules import RULES
 from dashboards.settings import AlertSettings

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from dashboards.alerts import owners
-from dashboards.alerts.routes import configuration
+from dashboards.alerts.configuration import configuration
 from schemas.errors import ConfigurationError
 from sluiceway.cli import main
 from tests.real_parts import skip_where_missing
@@ -100,6 +100,8 @@ def changed(path: str, value: Any) -> str:
         (changed("teams/payments/outside_hours", "payments"), "received 'payments', which has hours"),
         (changed("teams/payments/hours", HOURS | {"from": "19:00"}), "teams.payments.hours: from must be before to"),
         (changed("teams/payments/hours", HOURS | {"days": ["mon"]}), "hours.days: must be days of the week"),
+        (changed("teams/payments/hours", HOURS | {"zone": "Berlin"}), "zone: must be a time zone such as"),
+        (changed("teams/payments/hours", HOURS | {"zone": "../x"}), "must be a time zone such as Europe/Berlin"),
         (changed("teams/shop/pager", "x"), "teams.shop.pager: Extra inputs are not permitted; got 'x'"),
         ("[]", "must be a mapping of teams, services, platform and default; got []"),
         ("teams: {", "must be readable YAML"),
