@@ -22,7 +22,9 @@ from types import FrameType
 from starlette.applications import Starlette
 from starlette.routing import Route
 
+from dashboards.alerts import owners
 from dashboards.alerts.evaluate import Evaluator
+from dashboards.alerts.incidents import IncidentFile
 from dashboards.alerts.rules import RULES
 from dashboards.viewer.serve import AppServer, Viewer
 from ingest.admission import Admission
@@ -32,7 +34,7 @@ from ingest.tally import Tally
 from schemas.errors import ConfigurationError, LogUnavailableError, SluicewayError
 from schemas.log import LogWriter
 from schemas.signals import Signal
-from sluiceway.commands.options import store_path
+from sluiceway.commands.options import incidents_path, store_path
 from sluiceway.config import Config
 from sluiceway.consuming import Consuming
 from sluiceway.embedded import runtime
@@ -94,8 +96,7 @@ class Pipeline:
         stores = role is not Role.INGEST
         self.store = EmbeddedStore(store_path(config), config.store) if stores and not self.access.remote else None
         # One process asks for all: the one that is all. Past one machine Grafana evaluates the rules.
-        evaluates = role is Role.UP and config.alerts.alertmanager_url is not None
-        self._evaluator = Evaluator(self.access.connect_reader, config.alerts, RULES) if evaluates else None
+        self._evaluator = self._evaluating() if role is Role.UP and config.alerts.evaluates else None
         self._consuming = Consuming(self.log, self.access, config, signals)
         self._preparation = Preparation(
             config,
@@ -199,6 +200,16 @@ class Pipeline:
             routes=probes,
             otlp_grpc=f"http://{config.ingest.grpc_host}:{config.ingest.grpc_port}",
             otlp_http=f"http://{config.ingest.http_host}:{config.ingest.http_port}",
+        )
+
+    def _evaluating(self) -> Evaluator:
+        alerts = self._config.alerts
+        return Evaluator(
+            self.access.connect_reader,
+            alerts,
+            RULES,
+            IncidentFile(incidents_path(self._config), create=True),
+            owners.read(alerts.owners_file) if alerts.owners_file else None,
         )
 
     def _observe(self, figures: LogFigures | None) -> Callable[[], None]:

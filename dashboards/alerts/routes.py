@@ -16,6 +16,8 @@ from dashboards.alerts.owners import Owners, Receiver
 from dashboards.alerts.rule import Severity
 
 GROUP_BY = ("service", "rule")
+# The label of a page that nobody acknowledged in time: to how many teams further it went.
+ESCALATION = "escalation"
 # Notices of one cause arrive together; a storm of them is one page. Shorter intervals are a storm by themselves.
 GROUP_WAIT, GROUP_INTERVAL, REPEAT = "30s", "5m", "4h"
 SEVERITIES: Sequence[Severity] = ("page", "ticket")
@@ -102,11 +104,7 @@ def fallback(owners: Owners) -> Route:
 def routes(owners: Owners) -> list[Route]:
     """The routes, in the order in which they are tried."""
     return [
-        route
-        for name in owners.teams
-        for severity in SEVERITIES
-        for kind in _alerts_of(owners, name)
-        for route in _to_team(owners, name, severity, (Matcher("severity", "=", severity), *kind))
+        route for name in owners.teams for kind in _alerts_of(owners, name) for route in _of_kind(owners, name, kind)
     ]
 
 
@@ -130,6 +128,20 @@ def inhibited(labels: Mapping[str, str], firing: Sequence[Mapping[str, str]]) ->
         for rule in INHIBITIONS
         for source in firing
     )
+
+
+def _of_kind(owners: Owners, name: str, kind: tuple[Matcher, ...]) -> list[Route]:
+    """Pages of a team to the team that each was escalated to, all others to itself."""
+    page, ticket = (Matcher("severity", "=", severity) for severity in SEVERITIES)
+    found = []
+    for level, (team, _) in enumerate(owners.escalation(name), start=1):
+        escalated = Matcher(ESCALATION, "=", str(level))
+        found += _to_team(owners, team, "page", (page, escalated, *kind))
+    return [
+        *found,
+        *_to_team(owners, name, "page", (page, *kind)),
+        *_to_team(owners, name, "ticket", (ticket, *kind)),
+    ]
 
 
 def _to_team(owners: Owners, name: str, severity: Severity, matchers: tuple[Matcher, ...]) -> list[Route]:

@@ -29,8 +29,14 @@ FILE: dict[str, Any] = {
     "default": "shop",
     "teams": {
         "infra": {"dri": "Ida $5 {{ .Boom }}", "page": {"pagerduty_key_file": "/run/secrets/pd"}, "ticket": TICKETS},
-        "shop": {"dri": "Sam", "page": PAGES, "ticket": TICKETS},
-        "payments": {"dri": "Pia", "page": PAGES, "ticket": TICKETS, "hours": HOURS, "outside_hours": "infra"},
+        "shop": {
+            "dri": "Sam", "page": PAGES, "ticket": TICKETS, "escalate_to": "payments", "escalate_after": "15m",
+        },
+        "payments": {
+            "dri": "Pia", "page": PAGES, "ticket": TICKETS, "hours": HOURS, "outside_hours": "infra",
+            "escalate_to": "chiefs", "escalate_after": "1h",
+        },
+        "chiefs": {"dri": "Cleo", "page": PAGES, "ticket": TICKETS},
     },
     "services": {
         "payment": "payments", "fraud.check": "payments", "cart": "shop", 'a "quoted" one': "infra", "cash$": "infra",
@@ -43,6 +49,11 @@ ALERTS = [
     {"severity": severity, "owner": owner, "service": service}
     for severity, owner, service in product(("page", "ticket"), ("platform", "service"), SERVICES)
 ]
+ESCALATED = [
+    {"severity": "page", "owner": "service", "service": service, "escalation": level}
+    for service, level in product(("new", "cart", "payment"), ("1", "2"))
+]
+CHAINS = {"shop": ["payments", "chiefs"], "payments": ["chiefs", "payments"]}
 # A Friday, in Berlin at noon and at seven in the evening.
 NOON, EVENING = (dt.datetime(2026, 11, 27, hour, tzinfo=dt.UTC) for hour in (11, 18))
 
@@ -93,9 +104,12 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return ours, grafanas
 
 
-@pytest.mark.parametrize("labels", ALERTS, ids=lambda labels: "-".join(labels.values()))
+@pytest.mark.parametrize("labels", [*ALERTS, *ESCALATED], ids=lambda labels: "-".join(labels.values()))
 def test_both_targets_route_an_alert_to_its_team(files: tuple[Path, Path], labels: dict[str, str]) -> None:
     team = OWNERS.team_of(labels["owner"], labels["service"])
+    if "escalation" in labels:
+        # A level that a chain does not have is the team's own.
+        team = CHAINS[team][int(labels["escalation"]) - 1]
     hours = labels["severity"] == "page" and OWNERS.teams[team].hours is not None
     # One of the two is muted at any time.
     expected = ["payments-page", "infra-page"] if hours else [f"{team}-{labels['severity']}"]
