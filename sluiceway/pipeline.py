@@ -26,6 +26,7 @@ from dashboards.alerts import owners
 from dashboards.alerts.evaluate import Evaluator
 from dashboards.alerts.incidents import IncidentFile
 from dashboards.alerts.rules import RULES
+from dashboards.viewer.alerts import Alerting
 from dashboards.viewer.serve import AppServer, Viewer
 from ingest.admission import Admission
 from ingest.append import Appender
@@ -200,6 +201,11 @@ class Pipeline:
             routes=probes,
             otlp_grpc=f"http://{config.ingest.grpc_host}:{config.ingest.grpc_port}",
             otlp_http=f"http://{config.ingest.http_host}:{config.ingest.http_port}",
+            alerting=Alerting(
+                None if self._evaluator is None else partial(getattr, self._evaluator, "states"),
+                incidents_path(config),
+                config.alerts.runbooks_url,
+            ),
         )
 
     def _evaluating(self) -> Evaluator:

@@ -20,11 +20,15 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from dashboards.alerts.durations import written
+from dashboards.alerts.notice import page_of
 from dashboards.settings import ViewerSettings
 from dashboards.store import StoreReader
+from dashboards.viewer import alerts as alerts_page
 from dashboards.viewer import assets, figures, pipeline, red, trace
 from dashboards.viewer import service as service_page
 from dashboards.viewer import services as services_page
+from dashboards.viewer.alerts import SINCE, Alerting
 from dashboards.viewer.health import PipelineHealth
 from dashboards.viewer.window import RANGES, Window, WindowError, parse
 from schemas.errors import OverloadedError, RetryableError, StoreUnavailableError
@@ -59,11 +63,14 @@ class Intake:
 class Pages:
     """Renders the pages of one viewer. `intake` is where the empty page tells people to send OTLP."""
 
-    def __init__(self, settings: ViewerSettings, store: StoreReader, health: PipelineHealth, intake: Intake) -> None:
+    def __init__(
+        self, settings: ViewerSettings, store: StoreReader, health: PipelineHealth, intake: Intake, alerting: Alerting
+    ) -> None:
         self._settings = settings
         self._store = store
         self._health = health
         self._intake = intake
+        self._alerting = alerting
         self._templates = jinja2.Environment(
             loader=jinja2.PackageLoader("dashboards.viewer"),
             autoescape=True,
@@ -73,6 +80,9 @@ class Pages:
         )
         self._templates.globals.update(
             f=figures, service_path=service_path, ranges=RANGES, refresh_choices=REFRESH_CHOICES_S, State=red.State
+        )
+        self._templates.globals.update(
+            alerts_firing=alerting.firing, runbook=alerting.runbook, page_of=page_of, written=written
         )
 
     async def services(self, request: Request) -> Response:
@@ -116,6 +126,11 @@ class Pages:
         view = await pipeline.read(self._store, self._health, window)
         return self._page("pipeline.html", request, window, title="Pipeline", view=view)
 
+    async def alerts(self, request: Request) -> Response:
+        """What fires, and incidents."""
+        view = await alerts_page.read(self._alerting, request.query_params.get("since", ""))
+        return self._page("alerts.html", request, _window(request), title="Alerts", view=view, since_choices=SINCE)
+
     def failure(self, request: Request, status: int, title: str, message: str, headers: Mapping[str, str]) -> Response:
         """A page that says what went wrong and keeps the way back."""
         window = parse(None, None, time.time())
@@ -147,9 +162,10 @@ def build(
     health: PipelineHealth,
     intake: Intake,
     routes: Sequence[BaseRoute] = (),
+    alerting: Alerting = Alerting(),  # noqa: B008 (frozen)
 ) -> Starlette:
     """The viewer as an ASGI application, with further routes of the program that serves it."""
-    pages = Pages(settings, store, health, intake)
+    pages = Pages(settings, store, health, intake, alerting)
 
     async def unavailable(request: Request, error: Exception) -> Response:
         retry_s = str(max(1, round(error.retry_after_s if isinstance(error, RetryableError) else 1)))
@@ -177,6 +193,7 @@ def build(
             Route("/trace", _guarded(pages.find_trace)),
             Route("/trace/{trace_id:path}", _guarded(pages.trace)),
             Route("/pipeline", _guarded(pages.pipeline)),
+            Route("/alerts", _guarded(pages.alerts)),
             Mount("/static/echarts", StaticFiles(directory=assets.echarts_folder())),
             Mount("/static", StaticFiles(directory=assets.HERE / "static")),
         ],

@@ -71,12 +71,14 @@ function focusedKey() {
   return at.getAttribute("href") ? `main a[href="${CSS.escape(at.getAttribute("href"))}"]` : null;
 }
 
-// Only what is inside <main> is replaced, so that fields being typed in, scroll position and charts stay.
+// Only what is inside <main>, and the count of alerts, is replaced, so that fields being typed in, scroll position and charts stay.
 async function reload() {
   if (document.hidden || String(getSelection())) return;
   const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
   if (!answer.ok) throw new Error(`status ${answer.status}`);
-  const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("main");
+  const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+  const fresh = page.getElementById("main");
+  document.getElementById("alerts-firing").replaceWith(page.getElementById("alerts-firing"));
   const main = document.getElementById("main");
   const focused = focusedKey();
   const open = [...main.querySelectorAll("details[open][id]")].map((details) => details.id);
