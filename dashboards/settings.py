@@ -1,23 +1,41 @@
-"""Settings of the viewer: where it listens, how hard it may ask the store, what it calls red."""
+"""Settings of the viewer and of alerts: where it listens, how hard it may ask the store, who is told."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from schemas.settings import Section
 
 
 class AlertSettings(Section):
-    """The rules on an Alertmanager, where Grafana does not evaluate them."""
+    """The rules on this machine, where Grafana does not evaluate them."""
 
+    evaluate: bool = Field(
+        False,
+        description="`sluiceway up` evaluates the alert rules, for the viewer and the incident records, though it is "
+        "given nobody to tell. Without this and the two addresses below Grafana evaluates them, or nobody.",
+    )
     alertmanager_url: str | None = Field(
         None,
         pattern=r"^https?://\S+$",
         description="An Alertmanager, such as `http://127.0.0.1:9093`; `sluiceway up` then evaluates the alert rules "
-        "and tells it what fires. None evaluates nothing: Grafana does, or nobody.",
+        "and tells it what fires.",
     )
+    webhook_url: str | None = Field(
+        None,
+        pattern=r"^https?://\S+$",
+        description="Without an Alertmanager: told what fires and what is over in the form of Alertmanager's webhook, "
+        "of each alert once.",
+    )
+    owners_file: Path | None = Field(
+        None,
+        description="The ownership file: whose incidents they are, who is told through the webhook, and to whom pages "
+        "escalate. Read at start.",
+    )
+    incidents_days: int = Field(400, ge=1, le=3650, description="How long incident records are kept, days.")
     resend_s: float = Field(
         60.0,
         ge=1,
@@ -32,6 +50,20 @@ class AlertSettings(Section):
         None, description="OpenSLO files whose burn rates are evaluated too; None is none. See docs/slos.md."
     )
     runbooks_url: str = Field("docs/runbooks", description="Where people find `docs/runbooks`; notices link there.")
+
+    @property
+    def evaluates(self) -> bool:
+        """Whether `sluiceway up` evaluates the rules."""
+        return self.evaluate or self.alertmanager_url is not None or self.webhook_url is not None
+
+    @model_validator(mode="after")
+    def _one_is_told(self) -> Self:
+        if self.alertmanager_url is not None and self.webhook_url is not None:
+            raise ValueError(
+                "webhook_url must be left out where alertmanager_url is given: the Alertmanager posts to webhooks; "
+                "received both"
+            )
+        return self
 
 
 class ViewerSettings(Section):

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
+from clickhouse_connect.driver.query import QueryResult
 from urllib3.exceptions import HTTPError
 
 from dashboards import queries
@@ -18,6 +20,22 @@ from schemas.errors import OverloadedError, StoreUnavailableError
 from schemas.telemetry import histogram
 
 Row = dict[str, Any]
+Kind = Literal["time", "text", "number", "other"]
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """An answer with its columns: their names, what they hold, and rows."""
+
+    names: Sequence[str]
+    kinds: Sequence[Kind]
+    rows: Sequence[Sequence[Any]]
+
+    def dicts(self) -> list[Row]:
+        """A dict a row."""
+        return [dict(zip(self.names, row, strict=True)) for row in self.rows]
+
+
 # UNKNOWN_USER, WRONG_PASSWORD, REQUIRED_PASSWORD, AUTHENTICATION_FAILED
 _LOGIN_REFUSED = frozenset({192, 193, 194, 516})
 _query_duration = histogram("sluiceway_viewer_query_duration_seconds")
@@ -57,10 +75,22 @@ class StoreReader:
             StoreUnavailableError: the store is away, stopped the query or refused it.
             OverloadedError: too many queries wait already.
         """
+        return list((await self._answer(question, queries.read(question), dict(parameters or {}))).named_results())
+
+    async def frame(self, question: str, sql: str) -> Frame:
+        """The answer of a statement of a dashboard file, which `question` names in errors and metrics.
+
+        Raises:
+            StoreUnavailableError, OverloadedError: as `ask`.
+        """
+        found = await self._answer(question, sql, {}, metric="dashboard")
+        return Frame(found.column_names, [_kind(each.name) for each in found.column_types], found.result_rows)
+
+    async def _answer(self, question: str, sql: str, parameters: Row, metric: str = "") -> QueryResult:
         if not self._admitted.acquire(blocking=False):
             raise OverloadedError("the viewer's queue for the store is full", retry_after_s=2.0)
         try:
-            answer = self._pool.submit(self._ask, question, dict(parameters or {}))
+            answer = self._pool.submit(self._ask, question, sql, parameters, metric or question)
         except RuntimeError as error:
             self._admitted.release()
             raise StoreUnavailableError("the viewer is stopping") from error
@@ -74,11 +104,11 @@ class StoreReader:
         with self._connecting:
             self._drop()
 
-    def _ask(self, question: str, parameters: Row) -> list[Row]:
+    def _ask(self, question: str, sql: str, parameters: Row, metric: str) -> QueryResult:
         started = time.perf_counter()
         try:
-            result = self._connected().query(
-                queries.read(question), parameters=parameters, settings={"max_execution_time": self._query_timeout_s}
+            return self._connected().query(
+                sql, parameters=parameters, settings={"max_execution_time": self._query_timeout_s}
             )
         except (StoreUnavailableError, ClickHouseError, HTTPError, OSError) as error:
             code = _code(error)
@@ -92,8 +122,7 @@ class StoreReader:
                 ) from error
             raise StoreUnavailableError(f"the store at {self._where} does not answer", retry_after_s=2) from error
         finally:
-            _query_duration.record(time.perf_counter() - started, {"query": question})
-        return list(result.named_results())
+            _query_duration.record(time.perf_counter() - started, {"query": metric})
 
     def _connected(self) -> Client:
         with self._connecting:
@@ -105,6 +134,14 @@ class StoreReader:
         if self._client is not None:
             self._client.close()
             self._client = None
+
+
+def _kind(type_name: str) -> Kind:
+    if "Date" in type_name:
+        return "time"
+    if "String" in type_name or "Enum" in type_name:
+        return "other" if type_name.startswith(("Array", "Map", "Tuple")) else "text"
+    return "number" if any(each in type_name for each in ("Int", "Float", "Decimal")) else "other"
 
 
 def _code(error: BaseException) -> int | None:

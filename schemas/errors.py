@@ -9,7 +9,8 @@ SluicewayError
 └── RetryableError              the same bytes may succeed later; carries retry_after_s
     ├── OverloadedError             a bound on concurrency, bytes in flight or rate
     ├── LogUnavailableError         the log cannot take or give records now (disk full, read-only, broker away)
-    └── StoreUnavailableError       the store cannot take or give rows now
+    ├── StoreUnavailableError       the store cannot take or give rows now
+    └── RecordsUnavailableError     incident records cannot be read or written now
 FencedError                     this worker no longer owns the partition: stop, write nothing more
 └── PartitionLostError              only this partition: its consumer group gave it to another member
 """
@@ -63,6 +64,10 @@ class LogUnavailableError(RetryableError):
 
 class StoreUnavailableError(RetryableError):
     """The store is away, restarting, overloaded or refuses us for now."""
+
+
+class RecordsUnavailableError(RetryableError):
+    """The file of incident records is missing, locked, damaged or on a full disk."""
 
 
 class FencedError(SluicewayError):

@@ -354,7 +354,7 @@ _SPECS = (
         "sluiceway_alerts_notices_total",
         Kind.COUNTER,
         "{notice}",
-        "Alerts told to the Alertmanager. Outcomes: `posted`, `failed` (told again at the next turn).",
+        "Alerts told to the Alertmanager or the webhook. Outcomes: `posted`, `failed` (told again at the next turn).",
         ("outcome",),
     ),
     MetricSpec(

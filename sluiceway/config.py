@@ -79,7 +79,7 @@ class Config(BaseSettings):
     store: StoreSettings = Field(StoreSettings(), description="The ClickHouse server.")
     retention: RetentionSettings = Field(RetentionSettings(), description="How long the store keeps what it holds.")
     viewer: ViewerSettings = Field(ViewerSettings(), description="The page to look at.")
-    alerts: AlertSettings = Field(AlertSettings(), description="Alert rules, told to an Alertmanager.")
+    alerts: AlertSettings = Field(AlertSettings(), description="Alert rules, and who is told.")
     telemetry: TelemetrySettings = Field(TelemetrySettings(), description="What Sluiceway says about itself.")
 
     @classmethod

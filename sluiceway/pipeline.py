@@ -22,11 +22,16 @@ from types import FrameType
 from starlette.applications import Starlette
 from starlette.routing import Route
 
+from dashboards.alerts import owners
 from dashboards.alerts.evaluate import Evaluator
+from dashboards.alerts.incidents import IncidentFile
 from dashboards.alerts.rule import Rule
 from dashboards.alerts.rules import RULES
+from dashboards.boards import file as boards
+from dashboards.boards.file import BoardFile
 from dashboards.slo.files import read as read_objectives
 from dashboards.slo.rules import burn_rules
+from dashboards.viewer.alerts import Alerting
 from dashboards.viewer.serve import AppServer, Viewer
 from ingest.admission import Admission
 from ingest.append import Appender
@@ -35,7 +40,7 @@ from ingest.tally import Tally
 from schemas.errors import ConfigurationError, LogUnavailableError, SluicewayError
 from schemas.log import LogWriter
 from schemas.signals import Signal
-from sluiceway.commands.options import store_path
+from sluiceway.commands.options import incidents_path, store_path
 from sluiceway.config import Config
 from sluiceway.consuming import Consuming
 from sluiceway.embedded import runtime
@@ -97,8 +102,7 @@ class Pipeline:
         stores = role is not Role.INGEST
         self.store = EmbeddedStore(store_path(config), config.store) if stores and not self.access.remote else None
         # One process asks for all: the one that is all. Past one machine Grafana evaluates the rules.
-        evaluates = role is Role.UP and config.alerts.alertmanager_url is not None
-        self._evaluator = Evaluator(self.access.connect_reader, config.alerts, _rules(config)) if evaluates else None
+        self._evaluator = self._evaluating() if role is Role.UP and config.alerts.evaluates else None
         self._consuming = Consuming(self.log, self.access, config, signals)
         self._preparation = Preparation(
             config,
@@ -202,6 +206,22 @@ class Pipeline:
             routes=probes,
             otlp_grpc=f"http://{config.ingest.grpc_host}:{config.ingest.grpc_port}",
             otlp_http=f"http://{config.ingest.http_host}:{config.ingest.http_port}",
+            alerting=Alerting(
+                None if self._evaluator is None else partial(getattr, self._evaluator, "states"),
+                incidents_path(config),
+                config.alerts.runbooks_url,
+            ),
+            boards=_boards(config),
+        )
+
+    def _evaluating(self) -> Evaluator:
+        alerts = self._config.alerts
+        return Evaluator(
+            self.access.connect_reader,
+            alerts,
+            _rules(self._config),
+            IncidentFile(incidents_path(self._config), create=True),
+            owners.read(alerts.owners_file) if alerts.owners_file else None,
         )
 
     def _observe(self, figures: LogFigures | None) -> Callable[[], None]:
@@ -274,6 +294,16 @@ def run(
             signal.signal(number, handler)
     _log.info("stopped")
     return 0
+
+
+def _boards(config: Config) -> list[BoardFile]:
+    folder = config.alerts.slo_folder
+    if folder is None:
+        return boards.provided()
+    # Made of somebody's objectives, so not a file yet; only then is the SDK loaded, some 20 MB.
+    from dashboards.definitions import slo  # noqa: PLC0415
+
+    return [*boards.provided(), boards.read(slo.board(read_objectives(folder)).json())]
 
 
 def _rules(config: Config) -> list[Rule]:

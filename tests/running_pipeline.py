@@ -44,14 +44,18 @@ class Pipeline:
 
 
 @contextmanager
-def demo_done(folder: Path, demo_s: int, *, telemetry: bool) -> Iterator[Pipeline]:
-    """`sluiceway up` after `sluiceway demo` ended with a balanced audit; with `telemetry` it tells of itself."""
+def demo_done(folder: Path, demo_s: int, *, telemetry: bool, alerts: bool = False) -> Iterator[Pipeline]:
+    """`sluiceway up` after `sluiceway demo` ended with a balanced audit; with `telemetry` it tells of itself.
+
+    With `alerts` it evaluates the alert rules, of which one fires until the demo has begun.
+    """
     ports = dict(zip(_PORTS, free_ports(len(_PORTS)), strict=True))
     environment = {
         **os.environ,
         **{f"SLUICEWAY_{name}": str(port) for name, port in ports.items()},
         "SLUICEWAY_DATA_DIR": str(folder / "data"),
         "SLUICEWAY_TELEMETRY__ENABLED": str(telemetry).lower(),
+        "SLUICEWAY_ALERTS__EVALUATE": str(alerts).lower(),
     }
     program = [sys.executable, "-m", "sluiceway"]
     viewer = f"http://127.0.0.1:{ports['VIEWER__PORT']}"

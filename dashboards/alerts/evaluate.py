@@ -1,21 +1,25 @@
-"""Evaluates the rules against the store, and tells an Alertmanager what fires: the embedded target of the rules."""
+"""Evaluates the rules against the store: the embedded target of the rules."""
 
 from __future__ import annotations
 
+import copy
 import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 from urllib3.exceptions import HTTPError
 
-from dashboards.alerts.alertmanager import Alertmanager, Notice
+from dashboards.alerts.incident import Incident
+from dashboards.alerts.incidents import IncidentFile
+from dashboards.alerts.owners import Owners
+from dashboards.alerts.response import Response
 from dashboards.alerts.rule import Rule
-from dashboards.alerts.state import Alerts, Labels
+from dashboards.alerts.state import NO_DATA, Alerts, Labels, Pending
 from dashboards.grafana.macros import Range, expand
 from dashboards.settings import AlertSettings
 from schemas.errors import SluicewayError
@@ -23,18 +27,27 @@ from schemas.telemetry import counter, observe
 
 _log = logging.getLogger(__name__)
 _TICK_S = 1.0
-# An alert that is not told of again for so many intervals is over for its receiver: this process may have died.
-_INTERVALS_UNTIL_OVER = 4
 _QUERY_TIMEOUT_S = 20
 _firing: dict[str, int] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class RuleState:
+    """A rule at one moment. `evaluated_s` is None before its first evaluation; `answered` whether the store did."""
+
+    rule: Rule
+    evaluated_s: float | None
+    answered: bool
+    pending: tuple[Pending, ...]
+    firing: tuple[Incident, ...]
 
 
 @dataclass(slots=True)
 class _Watched:
     alerts: Alerts
     due_s: float = 0.0
-    fired_at_s: dict[Labels, float] = field(default_factory=dict)
-    traces: dict[Labels, str] = field(default_factory=dict)
+    evaluated_s: float | None = None
+    answered: bool = False
 
 
 class Evaluator:
@@ -44,6 +57,8 @@ class Evaluator:
         connect: opens a client that may only read.
         settings: where notices go, and how often.
         rules: what to evaluate.
+        records: where incidents are kept.
+        owners: who answers for what; None escalates nothing.
         clock: Unix seconds.
     """
 
@@ -52,20 +67,26 @@ class Evaluator:
         connect: Callable[[], Client],
         settings: AlertSettings,
         rules: Sequence[Rule],
+        records: IncidentFile,
+        owners: Owners | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._connect = connect
-        self._settings = settings
         self._clock = clock
         self._client: Client | None = None
-        self._watched = [_Watched(Alerts(rule)) for rule in rules]
-        self._receiver = Alertmanager(settings)
-        self._waiting: dict[tuple[str, Labels], Notice] = {}
-        self._told_at_s = 0.0
+        self._watched = {rule.name: _Watched(Alerts(rule)) for rule in rules}
+        self._records = records
+        self._response = Response(settings, {rule.name: rule for rule in rules}, records, owners)
+        self._states: tuple[RuleState, ...] = ()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="alerts", daemon=True)
         self._evaluations = counter("sluiceway_alerts_evaluations_total")
-        self._notices = counter("sluiceway_alerts_notices_total")
+        self._publish()
+
+    @property
+    def states(self) -> tuple[RuleState, ...]:
+        """Every rule at the end of the latest turn; from any thread."""
+        return self._states
 
     def start(self) -> None:
         """Begin, once the schema is there."""
@@ -82,38 +103,53 @@ class Evaluator:
             self.turn()
         if self._client is not None:
             self._client.close()
+        self._records.close()
 
     def turn(self) -> None:
-        """Evaluate the rules that are due, and tell what changed or is due to be told again."""
+        """Evaluate the rules that are due, and do what follows."""
         now_s = self._clock()
+        for incident in self._response.recall(now_s):
+            self._watched[incident.rule].alerts.recall(incident.labels, incident.value, incident.started_s)
         changed = False
-        for watched in self._watched:
+        for watched in self._watched.values():
             if now_s >= watched.due_s:
                 watched.due_s = now_s + watched.alerts.rule.every_s
                 changed |= self._evaluate(watched, now_s)
-        _firing.update({watched.alerts.rule.severity: 0 for watched in self._watched})
-        for watched in self._watched:
-            _firing[watched.alerts.rule.severity] += len(watched.alerts.firing)
-        if changed or now_s - self._told_at_s >= self._settings.resend_s:
-            self._tell(now_s)
+        self._response.turn(now_s, changed=changed)
+        self._publish()
+
+    def _publish(self) -> None:
+        firing: dict[str, list[Incident]] = {}
+        for incident in self._response.open:
+            firing.setdefault(incident.rule, []).append(copy.copy(incident))
+        self._states = tuple(
+            RuleState(
+                watched.alerts.rule, watched.evaluated_s, watched.answered,
+                tuple(watched.alerts.pending), tuple(firing.get(name, ())),
+            )
+            for name, watched in self._watched.items()
+        )  # fmt: skip
+        counts: dict[str, int] = dict.fromkeys((state.rule.severity for state in self._states), 0)
+        for state in self._states:
+            counts[state.rule.severity] += len(state.firing)
+        _firing.update(counts)
 
     def _evaluate(self, watched: _Watched, now_s: float) -> bool:
         rule = watched.alerts.rule
         rows = self._answer(rule, now_s)
-        self._evaluations.add(1, {"rule": rule.name, "outcome": "failed" if rows is None else "answered"})
+        watched.evaluated_s, watched.answered = now_s, rows is not None
+        self._evaluations.add(1, {"rule": rule.name, "outcome": "answered" if watched.answered else "failed"})
         changes = watched.alerts.evaluated(now_s, rows)
         for change in changes:
             _log.warning("alert %s %s %s: %s", rule.name, change.became, dict(change.labels), change.value)
             if change.became == "firing":
-                watched.fired_at_s[change.labels] = now_s
-                watched.traces[change.labels] = self._trace(rule, dict(change.labels), now_s)
+                of = dict(change.labels)
+                trace = self._explained(rule, rule.trace_query, of, now_s)
+                self._response.fired(rule, change, trace, self._explained(rule, rule.culprit_query, of, now_s))
             else:
-                started_s = watched.fired_at_s.pop(change.labels, now_s)
-                trace = watched.traces.pop(change.labels, "")
-                # Kept until it was told: annotations too, or the page loses its runbook when it resolves.
-                self._waiting[rule.name, change.labels] = Notice(
-                    rule, change.labels, change.value, started_s, now_s, trace
-                )
+                self._response.resolved(rule, change)
+        for labels, value in watched.alerts.firing.items():
+            self._response.seen(rule, labels, value)
         return bool(changes)
 
     def _answer(self, rule: Rule, now_s: float) -> dict[Labels, float] | None:
@@ -127,11 +163,11 @@ class Evaluator:
             for row in rows
         }
 
-    def _trace(self, rule: Rule, labels: Mapping[str, str], now_s: float) -> str:
-        if rule.trace_query is None:
+    def _explained(self, rule: Rule, query: str | None, labels: Mapping[str, str], now_s: float) -> str:
+        if query is None or labels == dict(NO_DATA):
             return ""
         over = Range(int(now_s) - rule.range_s, int(now_s), variables=labels)
-        found = self._ask(expand(rule.trace_query, over))
+        found = self._ask(expand(query, over))
         return str(found[1][0][0]) if found and found[1] else ""
 
     def _ask(self, sql: str) -> tuple[Sequence[str], Sequence[Sequence[Any]]] | None:
@@ -146,26 +182,6 @@ class Evaluator:
                 client.close()
             return None
         return found.column_names, found.result_rows
-
-    def _tell(self, now_s: float) -> None:
-        self._told_at_s = now_s
-        notices = [*self._waiting.values(), *self._firing_notices(now_s)]
-        if not notices:
-            return
-        failure = self._receiver.post(notices)
-        self._notices.add(len(notices), {"outcome": "failed" if failure else "posted"})
-        if failure:
-            _log.warning("alerts were not told, and are again in %d s: %s", self._settings.resend_s, failure)
-        else:
-            self._waiting.clear()
-
-    def _firing_notices(self, now_s: float) -> Iterable[Notice]:
-        for watched in self._watched:
-            rule = watched.alerts.rule
-            until_s = now_s + _INTERVALS_UNTIL_OVER * max(rule.every_s, self._settings.resend_s)
-            for labels, value in watched.alerts.firing.items():
-                trace = watched.traces.get(labels, "")
-                yield Notice(rule, labels, value, watched.fired_at_s.get(labels, now_s), until_s, trace)
 
 
 def _observed() -> Iterable[tuple[float, dict[str, str]]]:

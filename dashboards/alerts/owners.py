@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
+from zoneinfo import ZoneInfo
 
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
+from dashboards.alerts.durations import PATTERN, duration_s
 from schemas.errors import ConfigurationError
 from schemas.settings import Section
 
 _NAME = r"^[a-z0-9][a-z0-9-]{0,62}$"
 _DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+
+
+def _zone(name: str) -> dt.tzinfo:
+    # Known without a database of zones, which small images leave out.
+    return dt.UTC if name == "UTC" else ZoneInfo(name)
 
 
 class Receiver(Section):
@@ -45,11 +53,25 @@ class Hours(Section):
             raise ValueError(f"must be days of the week in English, received {wrong[0]!r}")
         return days
 
+    @field_validator("zone")
+    @classmethod
+    def _is_a_zone(cls, zone: str) -> str:
+        try:
+            _zone(zone)
+        except (KeyError, ValueError, OSError) as error:
+            raise ValueError(f"must be a time zone such as Europe/Berlin, received {zone!r}") from error
+        return zone
+
     @model_validator(mode="after")
     def _go_forward(self) -> Self:
         if self.start >= self.end:
             raise ValueError(f"from must be before to, received {self.start} and {self.end}")
         return self
+
+    def include(self, at: dt.datetime) -> bool:
+        """Whether a moment, with its zone, is in these hours."""
+        there = at.astimezone(_zone(self.zone))
+        return _DAYS[there.weekday()] in self.days and self.start <= there.strftime("%H:%M") < self.end
 
 
 class Team(Section):
@@ -60,6 +82,17 @@ class Team(Section):
     ticket: Receiver = Field(description="Where its tickets go.")
     hours: Hours | None = Field(None, description="When `page` is used; None is always.")
     outside_hours: str | None = Field(None, description="The team that gets its pages at other times.")
+
+    escalate_to: str | None = Field(None, description="The team that gets a page that nobody acknowledged in time.")
+    escalate_after: str | None = Field(None, pattern=PATTERN, description="How long that is, such as 15m.")
+
+    @model_validator(mode="after")
+    def _escalates_whole(self) -> Self:
+        if (self.escalate_to is None) != (self.escalate_after is None):
+            raise ValueError("escalate_to and escalate_after must be given together")
+        if self.escalate_after is not None and duration_s(self.escalate_after) == 0:
+            raise ValueError(f"escalate_after must be longer than nothing, received {self.escalate_after!r}")
+        return self
 
     @model_validator(mode="after")
     def _never_nobody(self) -> Self:
@@ -80,11 +113,9 @@ class Owners(Section):
     def _names_are_known(self) -> Self:
         named = {"platform": self.platform, "default": self.default}
         named |= {f"services.{service}": team for service, team in self.services.items()}
-        named |= {
-            f"teams.{name}.outside_hours": team.outside_hours
-            for name, team in self.teams.items()
-            if team.outside_hours is not None
-        }
+        for name, of in self.teams.items():
+            referred = {"outside_hours": of.outside_hours, "escalate_to": of.escalate_to}
+            named |= {f"teams.{name}.{field}": team for field, team in referred.items() if team is not None}
         for field, team in named.items():
             if team not in self.teams:
                 raise ValueError(
@@ -93,6 +124,29 @@ class Owners(Section):
             if field.endswith("outside_hours") and self.teams[team].hours is not None:
                 raise ValueError(f"{field}: must be a team that is always there, received {team!r}, which has hours")
         return self
+
+    @model_validator(mode="after")
+    def _escalation_ends(self) -> Self:
+        for name in self.teams:
+            chain, team = [name], self.teams[name].escalate_to
+            while team is not None:
+                if team in chain:
+                    raise ValueError(
+                        f"teams.{chain[-1]}.escalate_to: must not lead back to a team that has the page already, "
+                        f"received {' to '.join([*chain, team])}"
+                    )
+                chain.append(team)
+                team = self.teams[team].escalate_to
+        return self
+
+    def escalation(self, team: str) -> list[tuple[str, int]]:
+        """To whom a team's page goes that nobody acknowledges, and after how many seconds since it fired."""
+        found, after_s = [], 0
+        while team in self.teams and (to := self.teams[team].escalate_to) is not None:
+            after_s += duration_s(self.teams[team].escalate_after or "")
+            found.append((to, after_s))
+            team = to
+        return found
 
     def team_of(self, owner: str, service: str | None) -> str:
         """The team of an alert: its rule's owner, and its service."""

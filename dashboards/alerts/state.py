@@ -22,18 +22,28 @@ NO_DATA: Labels = (("no_data", "true"),)
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """An alert began to fire, or resolved."""
+    """An alert began to fire, or resolved; its condition holds since `started_s`."""
 
     at_s: float
     labels: Labels
     became: Literal["firing", "resolved"]
     value: float
+    started_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """An alert whose condition holds, not yet long enough to fire."""
+
+    labels: Labels
+    value: float
+    started_s: float
 
 
 @dataclass(slots=True)
 class _Alert:
     state: State
-    since_s: float
+    started_s: float
     value: float
     below_since_s: float | None = None
     missing: int = 0
@@ -65,22 +75,36 @@ class Alerts:
         """The alerts that fire now, and their latest values."""
         return {labels: alert.value for labels, alert in self._alerts.items() if alert.state == "firing"}
 
+    @property
+    def pending(self) -> list[Pending]:
+        """The alerts that may fire soon."""
+        return [
+            Pending(labels, alert.value, alert.started_s)
+            for labels, alert in self._alerts.items()
+            if alert.state == "pending"
+        ]
+
+    def recall(self, labels: Labels, value: float, started_s: float) -> None:
+        """Go on with an alert that fired before this process began, as if it had been evaluated all the time."""
+        self._alerts[labels] = _Alert("firing", started_s, value)
+
     def _seen(self, at_s: float, labels: Labels, value: float) -> list[Change]:
         rule, alert = self.rule, self._alerts.get(labels)
         if alert is None:
-            if value <= rule.above:
+            # Not `<=`: what is no number is not above anything, as Grafana has it.
+            if not value > rule.above:
                 return []
             alert = self._alerts[labels] = _Alert("pending", at_s, value)
         alert.value, alert.missing = value, 0
         if alert.state == "pending":
-            if value <= rule.above:
+            if not value > rule.above:
                 del self._alerts[labels]
                 return []
-            if at_s - alert.since_s >= rule.for_s:
-                alert.state, alert.since_s = "firing", at_s
-                return [Change(at_s, labels, "firing", value)]
+            if at_s - alert.started_s >= rule.for_s:
+                alert.state = "firing"
+                return [Change(at_s, labels, "firing", value, alert.started_s)]
             return []
-        if value >= rule.resolves_below:
+        if not value < rule.resolves_below:
             alert.below_since_s = None
             return []
         if alert.below_since_s is None:
@@ -96,4 +120,5 @@ class Alerts:
         return self._resolved(at_s, labels) if alert.missing >= MISSING_EVALUATIONS else []
 
     def _resolved(self, at_s: float, labels: Labels) -> list[Change]:
-        return [Change(at_s, labels, "resolved", self._alerts.pop(labels).value)]
+        alert = self._alerts.pop(labels)
+        return [Change(at_s, labels, "resolved", alert.value, alert.started_s)]

@@ -20,11 +20,17 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from dashboards.alerts.durations import written
+from dashboards.alerts.notice import page_of
+from dashboards.boards import page as board_page
+from dashboards.boards.file import BoardFile
 from dashboards.settings import ViewerSettings
 from dashboards.store import StoreReader
+from dashboards.viewer import alerts as alerts_page
 from dashboards.viewer import assets, figures, pipeline, red, trace
 from dashboards.viewer import service as service_page
 from dashboards.viewer import services as services_page
+from dashboards.viewer.alerts import SINCE, Alerting
 from dashboards.viewer.health import PipelineHealth
 from dashboards.viewer.window import RANGES, Window, WindowError, parse
 from schemas.errors import OverloadedError, RetryableError, StoreUnavailableError
@@ -59,11 +65,16 @@ class Intake:
 class Pages:
     """Renders the pages of one viewer. `intake` is where the empty page tells people to send OTLP."""
 
-    def __init__(self, settings: ViewerSettings, store: StoreReader, health: PipelineHealth, intake: Intake) -> None:
+    def __init__(
+        self, settings: ViewerSettings, store: StoreReader, health: PipelineHealth, intake: Intake, alerting: Alerting,
+        boards: Sequence[BoardFile],
+    ) -> None:  # fmt: skip
         self._settings = settings
         self._store = store
         self._health = health
         self._intake = intake
+        self._alerting = alerting
+        self._boards = {board.uid: board for board in boards}
         self._templates = jinja2.Environment(
             loader=jinja2.PackageLoader("dashboards.viewer"),
             autoescape=True,
@@ -73,6 +84,9 @@ class Pages:
         )
         self._templates.globals.update(
             f=figures, service_path=service_path, ranges=RANGES, refresh_choices=REFRESH_CHOICES_S, State=red.State
+        )
+        self._templates.globals.update(
+            alerts_firing=alerting.firing, runbook=alerting.runbook, page_of=page_of, written=written
         )
 
     async def services(self, request: Request) -> Response:
@@ -116,6 +130,28 @@ class Pages:
         view = await pipeline.read(self._store, self._health, window)
         return self._page("pipeline.html", request, window, title="Pipeline", view=view)
 
+    async def boards(self, request: Request) -> Response:
+        """All dashboards."""
+        window = _window(request)
+        return self._page("boards.html", request, window, title="Dashboards", boards=list(self._boards.values()))
+
+    async def board(self, request: Request) -> Response:
+        """One dashboard file, at the address that it has in Grafana."""
+        board = self._boards.get(request.path_params["uid"])
+        if board is None:
+            raise HTTPException(404, f"There is no dashboard {request.path_params['uid'][:80]!r}.")
+        asked = {name: request.query_params.getlist(name) for name in request.query_params}
+        window = parse(request.query_params.get("from", board.since), request.query_params.get("to"), time.time())
+        view = await board_page.read(self._store, board, window, asked, self._settings)
+        return self._page(
+            "board.html", request, window, kept=view.kept, title=board.title, view=view, bar_units=trace.BAR_UNITS
+        )
+
+    async def alerts(self, request: Request) -> Response:
+        """What fires, and incidents."""
+        view = await alerts_page.read(self._alerting, request.query_params.get("since", ""))
+        return self._page("alerts.html", request, _window(request), title="Alerts", view=view, since_choices=SINCE)
+
     def failure(self, request: Request, status: int, title: str, message: str, headers: Mapping[str, str]) -> Response:
         """A page that says what went wrong and keeps the way back."""
         window = parse(None, None, time.time())
@@ -123,19 +159,27 @@ class Pages:
 
     def _page(
         self, template: str, request: Request, window: Window, *,
-        status: int = 200, headers: Mapping[str, str] | None = None, **context: Any,
+        status: int = 200, headers: Mapping[str, str] | None = None, kept: Sequence[tuple[str, str]] = (),
+        **context: Any,
     ) -> Response:  # fmt: skip
         wanted = request.query_params.get("refresh", "")
         refresh_s = int(wanted[:4]) if wanted.isascii() and wanted.isdigit() else self._settings.refresh_s
-        kept = {"refresh": wanted} if wanted else {}
+        of_pages = {"refresh": wanted} if wanted else {}
+        own = (
+            [("name", request.query_params["name"])]
+            if request.url.path == "/service" and "name" in request.query_params
+            else list(kept)
+        )
         text = self._templates.get_template(template).render(
             window=window,
             path=request.url.path,
-            name_parameter=request.query_params.get("name") if request.url.path == "/service" else None,
+            # Of the page itself: its own links and forms keep them, those to other pages do not.
+            kept=own,
+            kept_query="".join(f"&{urlencode([pair])}" for pair in own),
             refresh_s=refresh_s if window.live else 0,
             refresh_wanted_s=refresh_s,
             # What links to other pages carry along.
-            query="?" + urlencode({"from": window.from_text, "to": window.to_text, **kept}),
+            query="?" + urlencode({"from": window.from_text, "to": window.to_text, **of_pages}),
             **context,
         )
         return HTMLResponse(text, status, dict(headers or {}))
@@ -147,9 +191,11 @@ def build(
     health: PipelineHealth,
     intake: Intake,
     routes: Sequence[BaseRoute] = (),
+    alerting: Alerting = Alerting(),  # noqa: B008 (frozen)
+    boards: Sequence[BoardFile] = (),
 ) -> Starlette:
     """The viewer as an ASGI application, with further routes of the program that serves it."""
-    pages = Pages(settings, store, health, intake)
+    pages = Pages(settings, store, health, intake, alerting, boards)
 
     async def unavailable(request: Request, error: Exception) -> Response:
         retry_s = str(max(1, round(error.retry_after_s if isinstance(error, RetryableError) else 1)))
@@ -177,6 +223,11 @@ def build(
             Route("/trace", _guarded(pages.find_trace)),
             Route("/trace/{trace_id:path}", _guarded(pages.trace)),
             Route("/pipeline", _guarded(pages.pipeline)),
+            Route("/alerts", _guarded(pages.alerts)),
+            Route("/boards", _guarded(pages.boards)),
+            # Grafana puts a title after the uid, which nobody reads.
+            Route("/d/{uid}", _guarded(pages.board)),
+            Route("/d/{uid}/{title:path}", _guarded(pages.board)),
             Mount("/static/echarts", StaticFiles(directory=assets.echarts_folder())),
             Mount("/static", StaticFiles(directory=assets.HERE / "static")),
         ],

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from dashboards.viewer import figures
 
 Values = Sequence[float | None]
-Unit = Literal["rate", "share", "duration", "count"]
+Unit = Literal["rate", "share", "duration", "count", "size", "plain"]
 
 SPARK_WIDTH, SPARK_HEIGHT = 120, 28
 _WRITE: dict[Unit, Callable[[float], str]] = {
@@ -20,7 +20,14 @@ _WRITE: dict[Unit, Callable[[float], str]] = {
     "share": figures.share,
     "duration": figures.duration,
     "count": lambda items: figures.count(round(items)),
+    "size": figures.size,
+    "plain": figures.plain,
 }
+
+
+def written(value: float | None, unit: Unit) -> str:
+    """A value in its unit."""
+    return figures.NONE if value is None else _WRITE[unit](value)
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,6 +57,11 @@ def count(items: int | None) -> str:
     return NONE if items is None else f"{items:,}"
 
 
+def plain(number: float) -> str:
+    """A number without unit, to three digits where it has a fraction."""
+    return f"{number:,.0f}" if number == round(number) else _three_digits(number)
+
+
 def size(size_bytes: float) -> str:
     """Bytes in binary units."""
     unit = 0

@@ -13,9 +13,11 @@ from clickhouse_connect.driver.client import Client
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute
 
+from dashboards.boards.file import BoardFile
 from dashboards.settings import ViewerSettings
 from dashboards.store import StoreReader
 from dashboards.viewer import app
+from dashboards.viewer.alerts import Alerting
 from dashboards.viewer.health import PipelineHealth
 from schemas.errors import ConfigurationError, SluicewayError
 
@@ -117,13 +119,16 @@ class Viewer(AppServer):
         health: the log side of the pipeline.
         otlp_grpc, otlp_http: where the receivers listen; the empty page tells people to send there.
         routes: further routes of the program on the same port, such as probes.
+        alerting: rules that are evaluated, and incidents.
+        boards: the dashboards that it draws.
     """
 
     def __init__(
         self, settings: ViewerSettings, connect_store: Callable[[], Client], health: PipelineHealth, *,
         store_name: str = "the configured address",
         otlp_grpc: str = "http://127.0.0.1:4317", otlp_http: str = "http://127.0.0.1:4318",
-        routes: Sequence[BaseRoute] = (),
+        routes: Sequence[BaseRoute] = (), alerting: Alerting = Alerting(),  # noqa: B008 (frozen)
+        boards: Sequence[BoardFile] = (),
     ) -> None:  # fmt: skip
         super().__init__(settings, self._pages)
         self._connect_store = connect_store
@@ -131,6 +136,8 @@ class Viewer(AppServer):
         self._health = health
         self._intake = app.Intake(otlp_grpc, otlp_http)
         self._routes = tuple(routes)
+        self._alerting = alerting
+        self._boards = tuple(boards)
         self._store: StoreReader | None = None
 
     def stop(self) -> None:
@@ -148,7 +155,9 @@ class Viewer(AppServer):
             query_timeout_s=self._settings.query_timeout_s,
             waiting_max=self._settings.waiting_max,
         )
-        return app.build(self._settings, self._store, self._health, self._intake, self._routes)
+        return app.build(
+            self._settings, self._store, self._health, self._intake, self._routes, self._alerting, self._boards
+        )
 
 
 class _Server(uvicorn.Server):

@@ -37,3 +37,8 @@ def store_path(config: Config) -> Path:
 def log_path(config: Config) -> Path:
     """The file of the embedded log."""
     return config.log.path or config.data_dir / "log" / "log.sqlite"
+
+
+def incidents_path(config: Config) -> Path:
+    """The file of incident records."""
+    return config.data_dir / "incidents.sqlite"

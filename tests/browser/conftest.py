@@ -40,7 +40,7 @@ def screenshots(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
 def pipeline(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
     """`sluiceway up` after a demo. Our own telemetry is off: it would keep changing the figures that tests compare."""
     demo_s = DEMO_FOR_SCREENSHOTS_S if request.config.getoption("--screenshots") else DEMO_S
-    with demo_done(tmp_path_factory.mktemp("pipeline"), demo_s, telemetry=False) as running:
+    with demo_done(tmp_path_factory.mktemp("pipeline"), demo_s, telemetry=False, alerts=True) as running:
         yield running
 
 

@@ -229,7 +229,7 @@ def test_tab_reaches_everything_in_order_with_a_visible_focus(page: Page, pipeli
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("path", ["/", "/service/payment", "/pipeline", "/trace", "/service/unknown"])
+@pytest.mark.parametrize("path", ["/", "/service/payment", "/pipeline", "/alerts", "/trace", "/service/unknown"])
 def test_axe_finds_no_fault_with_names_roles_and_contrast(
     page: Page, pipeline: Pipeline, path: str, scheme: str
 ) -> None:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.request import Request, urlopen
 
 import pytest
 
+from dashboards.alerts.configuration import configuration
 from dashboards.alerts.evaluate import Evaluator
+from dashboards.alerts.incidents import IncidentFile
+from dashboards.alerts.notice import notice
 from dashboards.alerts.owners import Owners
-from dashboards.alerts.routes import configuration
 from dashboards.alerts.rule import Rule
 from dashboards.alerts.rules import RULES
 from dashboards.settings import AlertSettings
@@ -48,13 +52,18 @@ def at_once(name: str) -> Rule:
 
 
 @pytest.fixture
+def records(tmp_path: Path) -> Iterator[IncidentFile]:
+    with IncidentFile(tmp_path / "incidents.sqlite", create=True) as file:
+        yield file
+
+
+@pytest.fixture
 def pager() -> Iterator[Pager]:
     with Pager() as running:
         yield running
 
 
-@pytest.fixture
-def alertmanager(tmp_path: Path, pager: Pager) -> Iterator[Alertmanager]:
+def owners(pager: Pager) -> Owners:
     def team(name: str) -> dict[str, Any]:
         return {
             "dri": name.title(),
@@ -62,9 +71,16 @@ def alertmanager(tmp_path: Path, pager: Pager) -> Iterator[Alertmanager]:
             "ticket": {"webhook_url": f"{pager.url}/{name}/ticket"},
         }
 
-    found = Owners.model_validate(
-        {"teams": {"infra": team("infra"), "shop": team("shop")}, "platform": "infra", "default": "shop"}
-    )
+    shop = team("shop") | {"escalate_to": "leads", "escalate_after": "3s"}
+    return Owners.model_validate({
+        "teams": {"infra": team("infra"), "shop": shop, "leads": team("leads")},
+        "platform": "infra", "default": "shop",
+    })  # fmt: skip
+
+
+@pytest.fixture
+def alertmanager(tmp_path: Path, pager: Pager) -> Iterator[Alertmanager]:
+    found = owners(pager)
     written = tmp_path / "alertmanager.yml"
     # A test does not wait for what keeps storms away.
     text = (
@@ -79,7 +95,14 @@ def alertmanager(tmp_path: Path, pager: Pager) -> Iterator[Alertmanager]:
         yield running
 
 
-def evaluator(tables: Database, alertmanager: Alertmanager, clock: Clock, *names: str) -> Evaluator:
+def evaluator(
+    tables: Database,
+    alertmanager: Alertmanager,
+    clock: Clock,
+    records: IncidentFile,
+    *names: str,
+    owned: Owners | None = None,
+) -> Evaluator:
     settings = AlertSettings(
         alertmanager_url=alertmanager.url,
         resend_s=1,
@@ -92,7 +115,7 @@ def evaluator(tables: Database, alertmanager: Alertmanager, clock: Clock, *names
         client.database = tables.name
         return client
 
-    return Evaluator(reader, settings, [at_once(name) for name in names], clock)
+    return Evaluator(reader, settings, [at_once(name) for name in names], records, owned, clock)
 
 
 def wait_for(reached: Callable[[], Any]) -> Any:
@@ -118,6 +141,12 @@ def spans(
     )
 
 
+def fell_silent(tables: Database, service: str) -> None:
+    """Ten minutes ago, while another goes on: a store that nothing reaches has no silent services."""
+    spans(tables, service, range(10, 80))
+    spans(tables, "goes on", range(80))
+
+
 def ledger(tables: Database, age_s: int) -> None:
     tables.client.command(
         f"INSERT INTO {tables.name}.ledger (Time, LogId, Signal, TableName, Received, Stored)"
@@ -127,12 +156,12 @@ def ledger(tables: Database, age_s: int) -> None:
 
 
 def test_a_silent_service_pages_its_team_and_resolves_with_its_runbook(
-    tables: Database, alertmanager: Alertmanager, pager: Pager
+    tables: Database, alertmanager: Alertmanager, pager: Pager, records: IncidentFile
 ) -> None:
     clock = Clock()
-    spans(tables, "cart", range(10, 80))
+    fell_silent(tables, "cart")
     spans(tables, "pay", range(80))
-    watching = evaluator(tables, alertmanager, clock, "service-silent")
+    watching = evaluator(tables, alertmanager, clock, records, "service-silent")
     watching.turn()
     [(path, page)] = wait_for(lambda: list(pager.posts))
     assert path == "/shop/page"
@@ -152,11 +181,11 @@ def test_a_silent_service_pages_its_team_and_resolves_with_its_runbook(
 
 
 def test_a_bad_release_pages_with_a_failed_trace_of_it(
-    tables: Database, alertmanager: Alertmanager, pager: Pager
+    tables: Database, alertmanager: Alertmanager, pager: Pager, records: IncidentFile
 ) -> None:
     spans(tables, "cart", range(20, 50), version="1", failed=0)
     spans(tables, "cart", range(20), version="2", failed=3)
-    evaluator(tables, alertmanager, Clock(), "deployment-regression").turn()
+    evaluator(tables, alertmanager, Clock(), records, "deployment-regression").turn()
     [(path, page)] = wait_for(lambda: list(pager.posts))
     assert path == "/shop/page"
     [alert] = page["alerts"]
@@ -169,24 +198,24 @@ def test_a_bad_release_pages_with_a_failed_trace_of_it(
 
 
 def test_a_good_release_and_a_failing_dependency_page_nobody_by_deployment(
-    tables: Database, alertmanager: Alertmanager
+    tables: Database, alertmanager: Alertmanager, records: IncidentFile
 ) -> None:
     spans(tables, "cart", range(20, 50), version="1", failed=3)
     spans(tables, "cart", range(20), version="2", failed=3)
     spans(tables, "pay", range(20, 50), version="1")
     spans(tables, "pay", range(20), version="2")
-    watching = evaluator(tables, alertmanager, Clock(), "deployment-regression")
+    watching = evaluator(tables, alertmanager, Clock(), records, "deployment-regression")
     watching.turn()
     assert alertmanager.alerts() == []
 
 
 def test_telemetry_blind_pages_the_platform_and_inhibits_the_rest(
-    tables: Database, alertmanager: Alertmanager, pager: Pager
+    tables: Database, alertmanager: Alertmanager, pager: Pager, records: IncidentFile
 ) -> None:
     clock = Clock()
     ledger(tables, 900)
-    spans(tables, "cart", range(15, 80))
-    watching = evaluator(tables, alertmanager, clock, "telemetry-blind", "service-silent")
+    fell_silent(tables, "cart")
+    watching = evaluator(tables, alertmanager, clock, records, "telemetry-blind", "service-silent")
     watching.turn()
     held = wait_for(lambda: len(alertmanager.alerts()) == 2 and alertmanager.alerts())
     of = {alert["labels"]["rule"]: alert for alert in held}
@@ -198,11 +227,11 @@ def test_telemetry_blind_pages_the_platform_and_inhibits_the_rest(
 
 
 def test_a_store_that_is_away_pages_the_platform_and_resolves_nothing(
-    tables: Database, alertmanager: Alertmanager, pager: Pager
+    tables: Database, alertmanager: Alertmanager, pager: Pager, records: IncidentFile
 ) -> None:
     clock = Clock()
     ledger(tables, 0)
-    spans(tables, "cart", range(10, 80))
+    fell_silent(tables, "cart")
     away = False
 
     def reader() -> Any:
@@ -212,7 +241,7 @@ def test_a_store_that_is_away_pages_the_platform_and_resolves_nothing(
         client.database = tables.name
         return client
 
-    watching = evaluator(tables, alertmanager, clock, "telemetry-blind", "service-silent")
+    watching = evaluator(tables, alertmanager, clock, records, "telemetry-blind", "service-silent")
     watching._connect = reader
     watching.turn()
     wait_for(lambda: pager.posts)
@@ -228,16 +257,124 @@ def test_a_store_that_is_away_pages_the_platform_and_resolves_nothing(
     assert "does not answer" in held["telemetry-blind"]["annotations"]["summary"]
 
 
-def test_an_alertmanager_that_is_away_is_told_when_it_is_back(tables: Database, tmp_path: Path) -> None:
+def test_an_alertmanager_that_is_away_is_told_when_it_is_back(
+    tables: Database, tmp_path: Path, records: IncidentFile
+) -> None:
     clock = Clock()
-    spans(tables, "cart", range(10, 80))
+    fell_silent(tables, "cart")
     written = tmp_path / "alertmanager.yml"
     written.write_text("route: {receiver: nobody}\nreceivers: [{name: nobody}]\n")
     with skip_where_missing():
         late = Alertmanager(tmp_path / "late", written)
-    watching = evaluator(tables, late, clock, "service-silent")
+    watching = evaluator(tables, late, clock, records, "service-silent")
     watching.turn()
     with late:
         clock.now_s += 2
         watching.turn()
         assert [alert["labels"]["service"] for alert in late.alerts()] == ["cart"]
+
+
+def silence(alertmanager: Alertmanager, by: str, **labels: str) -> None:
+    body = {
+        "matchers": [{"name": n, "value": v, "isRegex": False, "isEqual": True} for n, v in labels.items()],
+        "startsAt": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time())),
+        "endsAt": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 3600)),
+        "createdBy": by,
+        "comment": "I am on it",
+    }
+    asked = Request(
+        f"{alertmanager.url}/api/v2/silences", json.dumps(body).encode(), {"Content-Type": "application/json"}
+    )
+    with urlopen(asked, timeout=30) as answer:
+        assert answer.status == 200
+
+
+def test_a_page_that_nobody_takes_reaches_the_next_teams_pager(
+    tables: Database, alertmanager: Alertmanager, pager: Pager, records: IncidentFile
+) -> None:
+    clock = Clock()
+    fell_silent(tables, "cart")
+    watching = evaluator(tables, alertmanager, clock, records, "service-silent", owned=owners(pager))
+    watching.turn()
+    wait_for(lambda: pager.posts)
+    clock.now_s += 4
+    watching.turn()
+    path, page = wait_for(lambda: pager.posts[1:] and pager.posts[-1])
+    assert path == "/leads/page"
+    assert page["alerts"][0]["labels"]["escalation"] == "1"
+    [kept] = records.untold()
+    assert (kept.team, kept.escalation, kept.acknowledged_s) == ("shop", 1, None)
+
+    spans(tables, "cart", range(2))
+    clock.now_s += 2
+    watching.turn()
+    wait_for(
+        lambda: {path for path, post in pager.posts if post["status"] == "resolved"} == {"/shop/page", "/leads/page"}
+    )
+
+
+def test_a_silence_acknowledges_and_stops_the_escalation(
+    tables: Database, alertmanager: Alertmanager, pager: Pager, records: IncidentFile
+) -> None:
+    clock = Clock()
+    fell_silent(tables, "cart")
+    watching = evaluator(tables, alertmanager, clock, records, "service-silent", owned=owners(pager))
+    watching.turn()
+    wait_for(lambda: pager.posts)
+    silence(alertmanager, "Sam of shop", service="cart", rule="service-silent")
+    clock.now_s += 4
+    watching.turn()
+    [kept] = records.untold()
+    assert (kept.acknowledged_by, kept.escalation) == ("Sam of shop", 0)
+    assert kept.acknowledged_s is not None
+    assert Clock.began_s - 5 <= kept.acknowledged_s <= time.time() + 5
+    # An escalation would have come with the same wait.
+    time.sleep(3)
+    assert {path for path, _ in pager.posts} == {"/shop/page"}
+
+
+def test_a_restart_pages_nobody_again_and_the_end_is_told_with_the_runbook(
+    tables: Database, alertmanager: Alertmanager, pager: Pager, records: IncidentFile, tmp_path: Path
+) -> None:
+    clock = Clock()
+    fell_silent(tables, "cart")
+    evaluator(tables, alertmanager, clock, records, "service-silent").turn()
+    wait_for(lambda: pager.posts)
+    [before] = records.untold()
+    records.close()
+
+    clock.now_s += 30
+    with IncidentFile(tmp_path / "incidents.sqlite", create=True) as again:
+        watching = evaluator(tables, alertmanager, clock, again, "service-silent")
+        watching._watched["service-silent"].alerts.rule = replace(BY_NAME["service-silent"], every_s=0, for_s=600)
+        watching.turn()
+        [state] = watching.states
+        # Neither pending again, nor another incident.
+        assert state.pending == ()
+        assert [(i.id, i.detected_s) for i in state.firing] == [(before.id, before.detected_s)]
+        time.sleep(3)
+        assert len(pager.posts) == 1
+        assert len(alertmanager.alerts()) == 1
+
+        spans(tables, "cart", range(2))
+        watching._watched["service-silent"].alerts.rule = at_once("service-silent")
+        clock.now_s += 2
+        watching.turn()
+        _, resolved = wait_for(lambda: pager.posts[1:] and pager.posts[-1])
+        assert resolved["status"] == "resolved"
+        assert resolved["alerts"][0]["annotations"]["runbook_url"].endswith("/service-silent.md")
+        [kept] = again.since(0)
+        assert (kept.id, kept.restored_s, kept.over_told) == (before.id, clock.now_s, True)
+
+
+def test_an_alert_is_called_by_the_fingerprint_that_the_alertmanager_gives_it(
+    tables: Database, alertmanager: Alertmanager, records: IncidentFile
+) -> None:
+    fell_silent(tables, 'çart "x"')
+    watching = evaluator(tables, alertmanager, Clock(), records, "service-silent")
+    watching.turn()
+    [held] = alertmanager.alerts()
+    [state] = watching.states
+    [incident] = state.firing
+    made = notice(at_once("service-silent"), incident, AlertSettings(), ends_at_s=0)
+    assert (dict(made.labels), made.fingerprint) == (held["labels"], held["fingerprint"])

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from dashboards.alerts import owners
-from dashboards.alerts.routes import configuration
+from dashboards.alerts.configuration import configuration
 from schemas.errors import ConfigurationError
 from sluiceway.cli import main
 from tests.real_parts import skip_where_missing
@@ -19,6 +19,7 @@ from tests.testbed.alertmanager import check
 PAGES = {"webhook_url": "http://pager.example.org/page"}
 TICKETS = {"slack_url_file": "/run/secrets/slack"}
 HOURS = {"days": ["monday", "friday"], "from": "08:00", "to": "18:00", "zone": "Europe/Berlin"}
+ESCALATES = {"dri": "Sam", "page": PAGES, "ticket": TICKETS, "escalate_to": "infra", "escalate_after": "15m"}
 FILE: dict[str, Any] = {
     "platform": "infra",
     "default": "shop",
@@ -100,6 +101,15 @@ def changed(path: str, value: Any) -> str:
         (changed("teams/payments/outside_hours", "payments"), "received 'payments', which has hours"),
         (changed("teams/payments/hours", HOURS | {"from": "19:00"}), "teams.payments.hours: from must be before to"),
         (changed("teams/payments/hours", HOURS | {"days": ["mon"]}), "hours.days: must be days of the week"),
+        (changed("teams/payments/hours", HOURS | {"zone": "Berlin"}), "zone: must be a time zone such as"),
+        (changed("teams/payments/hours", HOURS | {"zone": "../x"}), "must be a time zone such as Europe/Berlin"),
+        (changed("teams/shop/escalate_to", "infra"), "shop: escalate_to and escalate_after must be given together"),
+        (changed("teams/shop", ESCALATES | {"escalate_to": "nobody"}), "shop.escalate_to: must be one of the teams"),
+        (changed("teams/shop", ESCALATES | {"escalate_after": "soon"}), "shop.escalate_after: String should match"),
+        (changed("teams/shop", ESCALATES | {"escalate_after": "0m"}), "escalate_after must be longer than nothing"),
+        (changed("teams/shop", ESCALATES | {"escalate_to": "shop"}), "the page already, received shop to shop"),
+        (changed("teams", FILE["teams"] | {"shop": ESCALATES, "infra": ESCALATES | {"escalate_to": "shop"}}),
+         "must not lead back to a team that has the page already, received infra to shop to infra"),
         (changed("teams/shop/pager", "x"), "teams.shop.pager: Extra inputs are not permitted; got 'x'"),
         ("[]", "must be a mapping of teams, services, platform and default; got []"),
         ("teams: {", "must be readable YAML"),
@@ -111,6 +121,21 @@ def test_a_wrong_file_is_refused_by_field_and_rule(tmp_path: Path, text: str, sa
     with pytest.raises(ConfigurationError) as refused:
         owners.read(path)
     assert said in str(refused.value)
+
+
+def test_the_command_says_to_whom_a_page_goes_on_and_after_how_long(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "owners.yaml"
+    path.write_text(yaml.safe_dump(FILE | {"teams": FILE["teams"] | {
+        "shop": ESCALATES | {"escalate_to": "payments"},
+        "payments": FILE["teams"]["payments"] | {"escalate_to": "infra", "escalate_after": "1h"},
+    }}))  # fmt: skip
+    assert run("alerts", "test", "cart", "--owners", str(path)) == 0
+    said = "pages that nobody acknowledges: from shop, after 15m to payments: Pia, after 1h 15m to infra: Ida"
+    assert said in capsys.readouterr().out
+    assert run("alerts", "test", "payment", "--owners", str(path)) == 0
+    assert "from payments, after 1h to infra: Ida" in capsys.readouterr().out
 
 
 def test_the_command_says_who_is_told_and_why(file: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,6 +6,11 @@ const UNITS = {
   rate: (value) => `${value.toLocaleString("en", TRIM)}/s`,
   share: (value) => `${(value * 100).toLocaleString("en", TRIM)} %`,
   count: (value) => value.toLocaleString("en"),
+  plain: (value) => value.toLocaleString("en", Number.isInteger(value) ? {} : TRIM),
+  size: (value) => {
+    const power = Math.max(0, Math.min(4, Math.floor(Math.log2(Math.abs(value) || 1) / 10)));
+    return `${(value / 1024 ** power).toLocaleString("en", TRIM)} ${["B", "KiB", "MiB", "GiB", "TiB"][power]}`;
+  },
   duration: (value) => {
     const [size, unit] = [[6e10, "min"], [1e9, "s"], [1e6, "ms"], [1e3, "µs"], [1, "ns"]].find(([size]) => value >= size) ?? [1, "ns"];
     return `${(value / size).toLocaleString("en", TRIM)} ${unit}`;
@@ -16,11 +21,48 @@ function colour(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 }
 
+function heatOptions(given, text, line, tooltip) {
+  const times = given.times.map((at) => new Date(at).toISOString().slice(11, 16));
+  return {
+    animation: false, backgroundColor: "transparent", grid: { left: 8, right: 16, top: 8, bottom: 4, containLabel: true },
+    tooltip: { ...tooltip, trigger: "item", formatter: ({ data: [at, bound, count] }) => `${times[at]}\nup to ${given.bounds[bound]}: ${count.toLocaleString("en")}` },
+    xAxis: { type: "category", data: times, axisLabel: text, axisLine: line },
+    yAxis: { type: "category", data: given.bounds, axisLabel: text, axisLine: line },
+    visualMap: { show: false, min: 0, max: given.most, inRange: { color: [colour("panel"), colour("c3")] } },
+    series: [{ type: "heatmap", data: given.cells }],
+  };
+}
+
+function graphOptions(given, text, tooltip) {
+  const nodes = given.nodes.map((node) => ({
+    id: node.id, name: node.name, stat: node.stat, symbolSize: 26,
+    itemStyle: { color: colour(node.failed > 0.05 ? "bad" : node.failed > 0 ? "warn" : "good") },
+  }));
+  const links = given.edges.map((edge) => ({ ...edge, lineStyle: { color: colour("muted"), curveness: 0.15 } }));
+  return {
+    animation: false, backgroundColor: "transparent",
+    tooltip: { ...tooltip, trigger: "item", formatter: ({ data, dataType }) => `${dataType === "edge" ? `${data.source} → ${data.target}` : data.name}\n${data.stat}` },
+    series: [{
+      // One place for the same graph at every refresh.
+      type: "graph", layout: "circular", circular: { rotateLabel: false }, data: nodes, links, roam: true,
+      edgeSymbol: ["none", "arrow"], edgeSymbolSize: 8, label: { show: true, position: "right", color: colour("text"), fontSize: 12 },
+      emphasis: { focus: "adjacency" }, left: "18%", right: "18%", top: 24, bottom: 24,
+    }],
+  };
+}
+
 function optionsOf(figure) {
   const given = JSON.parse(figure.querySelector("script").textContent);
   const write = (value) => (value === null || value === undefined ? "-" : UNITS[figure.dataset.unit](value));
   const text = { color: colour("muted"), fontSize: 11 };
   const line = { lineStyle: { color: colour("line") } };
+  // Rich text is drawn on the canvas: a name from telemetry never becomes HTML.
+  const tooltip = {
+    renderMode: "richText", backgroundColor: colour("panel"), borderColor: colour("line"),
+    textStyle: { color: colour("text"), fontSize: 12 },
+  };
+  if (figure.dataset.kind === "heat") return heatOptions(given, text, line, tooltip);
+  if (figure.dataset.kind === "graph") return graphOptions(given, text, tooltip);
   const series = given.series.map((one) => ({
     type: "line", name: one.name, data: one.data, stack: one.stack,
     color: colour(one.colour), lineStyle: { width: 2 }, symbolSize: 5, showSymbol: one.data.filter(([, value]) => value !== null).length < 3,
@@ -34,12 +76,8 @@ function optionsOf(figure) {
   return {
     animation: false, useUTC: true, backgroundColor: "transparent",
     grid: { left: 8, right: 16, top: series.length > 1 ? 44 : 28, bottom: 4, containLabel: true },
-    legend: series.length > 1 ? { top: 0, right: 0, textStyle: text, icon: "roundRect" } : undefined,
-    // Rich text is drawn on the canvas: a name from telemetry never becomes HTML.
-    tooltip: {
-      trigger: "axis", renderMode: "richText", valueFormatter: write,
-      backgroundColor: colour("panel"), borderColor: colour("line"), textStyle: { color: colour("text"), fontSize: 12 },
-    },
+    legend: series.length > 1 ? { type: "scroll", top: 0, right: 0, textStyle: text, icon: "roundRect" } : undefined,
+    tooltip: { ...tooltip, trigger: "axis", valueFormatter: write },
     xAxis: { type: "time", ...given.xAxis, axisLabel: { ...text, hideOverlap: true }, axisLine: line },
     yAxis: { type: "value", min: 0, splitNumber: 4, axisLabel: { ...text, formatter: write }, splitLine: line },
     series,
@@ -71,12 +109,14 @@ function focusedKey() {
   return at.getAttribute("href") ? `main a[href="${CSS.escape(at.getAttribute("href"))}"]` : null;
 }
 
-// Only what is inside <main> is replaced, so that fields being typed in, scroll position and charts stay.
+// Only what is inside <main>, and the count of alerts, is replaced, so that fields being typed in, scroll position and charts stay.
 async function reload() {
   if (document.hidden || String(getSelection())) return;
   const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
   if (!answer.ok) throw new Error(`status ${answer.status}`);
-  const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("main");
+  const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+  const fresh = page.getElementById("main");
+  document.getElementById("alerts-firing").replaceWith(page.getElementById("alerts-firing"));
   const main = document.getElementById("main");
   const focused = focusedKey();
   const open = [...main.querySelectorAll("details[open][id]")].map((details) => details.id);

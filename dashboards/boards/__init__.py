@@ -1,0 +1,1 @@
+"""Grafana dashboard files, rendered by the viewer: the same files, queries and addresses, without Grafana."""
