@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -100,7 +101,10 @@ class Evaluator:
 
     def _run(self) -> None:
         while not self._stopping.wait(_TICK_S):
-            self.turn()
+            try:
+                self.turn()
+            except Exception:  # noqa: BLE001  a thread that ended silently would look like a system that is well
+                _log.exception("alert rules were not evaluated, and are again")
         if self._client is not None:
             self._client.close()
         self._records.close()
@@ -157,7 +161,7 @@ class Evaluator:
             return None
         names, rows = found
         return {
-            tuple((name, str(value)) for name, value in zip(names[:-1], row[:-1], strict=True)): float(row[-1])
+            tuple((name, str(value)) for name, value in zip(names[:-1], row[:-1], strict=True)): _number(row[-1])
             for row in rows
         }
 
@@ -180,6 +184,11 @@ class Evaluator:
                 client.close()
             return None
         return found.column_names, found.result_rows
+
+
+def _number(value: Any) -> float:
+    # An average of nothing: not above anything.
+    return math.nan if value is None else float(value)
 
 
 def _observed() -> Iterable[tuple[float, dict[str, str]]]:

@@ -50,9 +50,14 @@ class Webhook:
         self.told = told
 
     def post(self, notices: Sequence[Notice], now_s: float) -> str:
-        """Post each group in which something is new; why not, '' when all were taken."""
-        failures = [self._post(group, of, now_s) for group, of in self._groups(notices, now_s).items()]
-        return "; ".join(failure for failure in failures if failure)
+        """Post each group in which something is new; why not, '' when all were taken.
+
+        Ends at the first that is not: many that time out, one after the other, would hold up the evaluation.
+        """
+        for group, of in self._groups(notices, now_s).items():
+            if failure := self._post(group, of, now_s):
+                return failure
+        return ""
 
     def _groups(self, notices: Sequence[Notice], now_s: float) -> dict[Group, list[Notice]]:
         groups: dict[Group, list[Notice]] = defaultdict(list)

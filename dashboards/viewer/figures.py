@@ -57,6 +57,11 @@ def count(items: int | None) -> str:
     return NONE if items is None else f"{items:,}"
 
 
+def number(value: float) -> str:
+    """A number without a unit."""
+    return f"{value:.4g}" if math.isfinite(value) else NONE
+
+
 def size(size_bytes: float) -> str:
     """Bytes in binary units."""
     unit = 0
