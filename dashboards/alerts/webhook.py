@@ -45,7 +45,7 @@ class Webhook:
         parts = urlsplit(url)
         self._where = f"{parts.scheme}://{parts.hostname}"
         self._external_url = external_url
-        self._owners = owners
+        self._router = routes.Router(owners) if owners is not None else None
         self._pool = urllib3.PoolManager(retries=False, timeout=urllib3.Timeout(_TIMEOUT_S))
         self.told = told
 
@@ -61,25 +61,23 @@ class Webhook:
 
     def _groups(self, notices: Sequence[Notice], now_s: float) -> dict[Group, list[Notice]]:
         groups: dict[Group, list[Notice]] = defaultdict(list)
-        firing = [notice.labels for notice in notices if not notice.over]
+        inhibitor = routes.Inhibitor(notice.labels for notice in notices if not notice.over)
+        at = dt.datetime.fromtimestamp(now_s, dt.UTC)
         for notice in notices:
             by = tuple(notice.labels.get(name, "") for name in routes.GROUP_BY)
-            for receiver in self._receivers(notice, firing, now_s):
+            for receiver in self._receivers(notice, inhibitor, at):
                 groups[receiver, by].append(notice)
         return groups
 
-    def _receivers(self, notice: Notice, firing: Sequence[Mapping[str, str]], now_s: float) -> Collection[str]:
+    def _receivers(self, notice: Notice, inhibitor: routes.Inhibitor, at: dt.datetime) -> Collection[str]:
         if notice.over:
             # Whoever was told that it fires; the hours may have changed since.
             return [receiver for receiver, fingerprint in self.told if fingerprint == notice.fingerprint]
-        if routes.inhibited(notice.labels, firing):
+        if inhibitor.inhibits(notice.labels):
             return []
-        if self._owners is None:
+        if self._router is None:
             return [RECEIVER]
-        return [
-            route.receiver
-            for route in routes.told(self._owners, notice.labels, dt.datetime.fromtimestamp(now_s, dt.UTC))
-        ]
+        return [route.receiver for route in self._router.told(notice.labels, at)]
 
     def _post(self, group: Group, notices: Sequence[Notice], now_s: float) -> str:
         receiver, _ = group

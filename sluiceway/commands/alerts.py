@@ -79,7 +79,7 @@ def who(
     """
     from dashboards.alerts.durations import written  # noqa: PLC0415
     from dashboards.alerts.owners import read  # noqa: PLC0415
-    from dashboards.alerts.routes import told  # noqa: PLC0415
+    from dashboards.alerts.routes import Router  # noqa: PLC0415
     from dashboards.alerts.rules import RULES  # noqa: PLC0415
     from sluiceway.commands.query import print_table  # noqa: PLC0415
 
@@ -101,7 +101,7 @@ def who(
             f"at other times {team.outside_hours}: {found.teams[team.outside_hours or name].dri}"
         )
     page = {"severity": "page", "owner": "service", "service": service}
-    for route in told(found, page, dt.datetime.now(dt.UTC)):
+    for route in Router(found).told(page, dt.datetime.now(dt.UTC)):
         taking = found.teams[route.team]
         receiver = taking.page if route.severity == "page" else taking.ticket
         where = _where(receiver.model_dump(exclude_none=True))
