@@ -16,7 +16,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 from urllib3.exceptions import HTTPError
 
 from dashboards.alerts.incident import Incident
-from dashboards.alerts.incidents import IncidentFile
+from dashboards.alerts.incidents import IncidentFile, PendingOf
 from dashboards.alerts.owners import Owners
 from dashboards.alerts.response import Response
 from dashboards.alerts.rule import Rule
@@ -112,15 +112,26 @@ class Evaluator:
     def turn(self) -> None:
         """Evaluate the rules that are due, and do what follows."""
         now_s = self._clock()
-        for incident in self._response.recall(now_s):
-            self._watched[incident.rule].alerts.recall(incident.labels, incident.value, incident.started_s)
+        self._recall(now_s)
         changed = False
         for watched in self._watched.values():
             if now_s >= watched.due_s:
                 watched.due_s = now_s + watched.alerts.rule.every_s
                 changed |= self._evaluate(watched, now_s)
-        self._response.turn(now_s, changed=changed)
+        pending = [
+            PendingOf(name, pending, watched.evaluated_s or now_s)
+            for name, watched in self._watched.items()
+            for pending in watched.alerts.pending
+        ]
+        self._response.turn(now_s, changed=changed, pending=pending)
         self._publish()
+
+    def _recall(self, now_s: float) -> None:
+        incidents, pending = self._response.recall(now_s)
+        for incident in incidents:
+            self._watched[incident.rule].alerts.recall(incident.labels, incident.value, incident.started_s)
+        for of in pending:
+            self._watched[of.rule].alerts.recall(of.pending.labels, of.pending.value, of.pending.started_s, "pending")
 
     def _publish(self) -> None:
         firing: dict[str, list[Incident]] = {}

@@ -280,7 +280,7 @@ def test_an_incident_of_a_rule_that_is_gone_is_closed(desk: Desk) -> None:
     desk.fire(0)
     rules = {name: rule for name, rule in BY_NAME.items() if name != SILENT.name}
     response = Response(desk._settings, rules, desk.records, OWNERS)
-    assert response.recall(NOW_S + 60) == []
+    assert response.recall(NOW_S + 60) == ([], [])
     response.turn(NOW_S + 60, changed=False)
     [kept] = desk.records.since(0)
     assert (kept.restored_s, kept.over_told) == (NOW_S + 60, True)
