@@ -52,12 +52,16 @@ class Webhook:
     def post(self, notices: Sequence[Notice], now_s: float) -> str:
         """Post each group in which something is new; why not, '' when all were taken.
 
-        Ends at the first that is not: many that time out, one after the other, would hold up the evaluation.
+        One that is refused does not keep the others; when nobody answers it ends, as many that time out, one after the
+        other, would hold up the evaluation.
         """
+        refusals = []
         for group, of in self._groups(notices, now_s).items():
-            if failure := self._post(group, of, now_s):
-                return failure
-        return ""
+            try:
+                refusals.append(self._post(group, of, now_s))
+            except HTTPError as error:
+                return f"{self._where}: {' '.join(str(error).split())[:200]}"
+        return "; ".join(filter(None, refusals))
 
     def _groups(self, notices: Sequence[Notice], now_s: float) -> dict[Group, list[Notice]]:
         groups: dict[Group, list[Notice]] = defaultdict(list)
@@ -85,10 +89,7 @@ class Webhook:
         if not any(notice.over or self.told.get((receiver, notice.fingerprint), 0) <= again_s for notice in notices):
             return ""
         body = json.dumps(self._body(group, notices)).encode()
-        try:
-            answer = self._pool.request("POST", self._url, body=body, headers={"Content-Type": "application/json"})
-        except HTTPError as error:
-            return f"{self._where}: {' '.join(str(error).split())[:200]}"
+        answer = self._pool.request("POST", self._url, body=body, headers={"Content-Type": "application/json"})
         if not 200 <= answer.status < 300:
             return f"{self._where}: {answer.status} {answer.data[:200].decode('utf-8', 'replace')}"
         for notice in notices:

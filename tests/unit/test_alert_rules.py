@@ -71,6 +71,9 @@ def test_an_alert_that_was_firing_before_a_restart_goes_on_and_waits_for_nothing
     assert alerts.evaluated(0, {CART: 70.0, PAY: 70.0}) == []
     assert alerts.firing == {CART: 70.0}
     assert [(of.labels, of.started_s) for of in alerts.pending] == [(PAY, 0)]
+    # Records that come back late make no alert pending that fires.
+    alerts.recall(CART, 70.0, -60.0, "pending")
+    assert set(alerts.firing) == {CART}
     changes = [change for at_s in (60, 120, 180) for change in alerts.evaluated(at_s, {CART: 10.0, PAY: 70.0})]
     # The one resolves after it is kept firing, the other fires after its wait; both know since when they hold.
     assert [(c.labels, c.became, c.started_s) for c in changes] == [(CART, "resolved", -600), (PAY, "firing", 0)]

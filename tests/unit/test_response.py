@@ -268,6 +268,16 @@ def test_a_turn_that_fails_unforeseen_is_not_the_last(tmp_path: Path) -> None:
         evaluator.stop(30)
 
 
+def test_a_post_that_is_refused_keeps_no_other_and_is_tried_again(desk: Desk, pager: Pager) -> None:
+    pager.refuses = lambda post: post["groupLabels"]["service"] == "cart"
+    desk.fire(0)
+    desk.fire(0, ANOMALY, "pay")
+    assert [receiver for receiver, _, _ in posts(pager)] == ["shop-ticket"]
+    pager.refuses = lambda _: False
+    desk.turn(60)
+    assert [receiver for receiver, _, _ in posts(pager)] == ["shop-ticket", "shop-page"]
+
+
 def test_a_webhook_and_an_alertmanager_are_not_both_told() -> None:
     with pytest.raises(ValueError, match="webhook_url must be left out where alertmanager_url is given"):
         AlertSettings(webhook_url="http://one", alertmanager_url="http://other")
