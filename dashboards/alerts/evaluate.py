@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,7 +16,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 from urllib3.exceptions import HTTPError
 
 from dashboards.alerts.incident import Incident
-from dashboards.alerts.incidents import IncidentFile
+from dashboards.alerts.incidents import IncidentFile, PendingOf
 from dashboards.alerts.owners import Owners
 from dashboards.alerts.response import Response
 from dashboards.alerts.rule import Rule
@@ -90,6 +91,10 @@ class Evaluator:
 
     def start(self) -> None:
         """Begin, once the schema is there."""
+        for watched in self._watched.values():
+            if watched.alerts.rule.on_no_rows == "alerting":
+                # Of the time before its start, a pipeline must not say that it stores nothing.
+                watched.due_s = self._clock() + watched.alerts.rule.above
         self._thread.start()
 
     def stop(self, timeout_s: float) -> None:
@@ -100,7 +105,10 @@ class Evaluator:
 
     def _run(self) -> None:
         while not self._stopping.wait(_TICK_S):
-            self.turn()
+            try:
+                self.turn()
+            except Exception:  # noqa: BLE001  a thread that ended silently would look like a system that is well
+                _log.exception("alert rules were not evaluated, and are again")
         if self._client is not None:
             self._client.close()
         self._records.close()
@@ -108,15 +116,26 @@ class Evaluator:
     def turn(self) -> None:
         """Evaluate the rules that are due, and do what follows."""
         now_s = self._clock()
-        for incident in self._response.recall(now_s):
-            self._watched[incident.rule].alerts.recall(incident.labels, incident.value, incident.started_s)
+        self._recall(now_s)
         changed = False
         for watched in self._watched.values():
             if now_s >= watched.due_s:
                 watched.due_s = now_s + watched.alerts.rule.every_s
                 changed |= self._evaluate(watched, now_s)
-        self._response.turn(now_s, changed=changed)
+        pending = [
+            PendingOf(name, pending, watched.evaluated_s or now_s)
+            for name, watched in self._watched.items()
+            for pending in watched.alerts.pending
+        ]
+        self._response.turn(now_s, changed=changed, pending=pending)
         self._publish()
+
+    def _recall(self, now_s: float) -> None:
+        incidents, pending = self._response.recall(now_s)
+        for incident in incidents:
+            self._watched[incident.rule].alerts.recall(incident.labels, incident.value, incident.started_s)
+        for of in pending:
+            self._watched[of.rule].alerts.recall(of.pending.labels, of.pending.value, of.pending.started_s, "pending")
 
     def _publish(self) -> None:
         firing: dict[str, list[Incident]] = {}
@@ -159,7 +178,7 @@ class Evaluator:
             return None
         names, rows = found
         return {
-            tuple((name, str(value)) for name, value in zip(names[:-1], row[:-1], strict=True)): float(row[-1])
+            tuple((name, str(value)) for name, value in zip(names[:-1], row[:-1], strict=True)): _number(row[-1])
             for row in rows
         }
 
@@ -182,6 +201,11 @@ class Evaluator:
                 client.close()
             return None
         return found.column_names, found.result_rows
+
+
+def _number(value: Any) -> float:
+    # An average of nothing: not above anything.
+    return math.nan if value is None else float(value)
 
 
 def _observed() -> Iterable[tuple[float, dict[str, str]]]:

@@ -9,12 +9,13 @@ import json
 import sqlite3
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from importlib import resources
 from pathlib import Path
 from typing import Any, Self
 
 from dashboards.alerts.incident import Incident
+from dashboards.alerts.state import Labels, Pending
 from schemas.errors import RecordsUnavailableError
 
 APPLICATION_ID = 0x534C5541  # "SLUA"
@@ -40,7 +41,18 @@ _ACKNOWLEDGE = (
 )
 _TELL = "INSERT INTO told (receiver, fingerprint, at_s) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET at_s = excluded.at_s"
 
+_PENDING = "INSERT INTO pending (rule, labels, value, started_s, seen_s) VALUES (?, ?, ?, ?, ?)"
+
 Told = dict[tuple[str, str], float]
+
+
+@dataclass(frozen=True, slots=True)
+class PendingOf:
+    """An alert of a rule that may fire soon, and when its condition was last seen to hold, Unix seconds."""
+
+    rule: str
+    pending: Pending
+    seen_s: float
 
 
 class IncidentFile:
@@ -128,6 +140,25 @@ class IncidentFile:
             connection.executemany("DELETE FROM told WHERE receiver = ? AND fingerprint = ?", forgotten)
             connection.executemany(_TELL, [(*key, at_s) for key, at_s in told.items()])
 
+    def pending(self) -> list[PendingOf]:
+        """Alerts that were pending when this was last written."""
+        with self._guarded() as connection:
+            rows = connection.execute("SELECT rule, labels, value, started_s, seen_s FROM pending").fetchall()
+        return [
+            PendingOf(rule, Pending(_labels(labels), value, started_s), seen_s)
+            for rule, labels, value, started_s, seen_s in rows
+        ]
+
+    def save_pending(self, pending: Sequence[PendingOf]) -> None:
+        """Write the alerts that are pending, in the place of those that were."""
+        rows = [
+            (of.rule, json.dumps(of.pending.labels), of.pending.value, of.pending.started_s, of.seen_s)
+            for of in pending
+        ]
+        with self._guarded() as connection, connection:
+            connection.execute("DELETE FROM pending")
+            connection.executemany(_PENDING, rows)
+
     def _read(self, sql: str, parameters: Sequence[object] = ()) -> list[Incident]:
         with self._guarded() as connection:
             return [_incident(row) for row in connection.execute(sql, parameters)]
@@ -181,5 +212,8 @@ def _row(incident: Incident) -> tuple[Any, ...]:
 
 def _incident(row: Sequence[Any]) -> Incident:
     values = dict(zip(_COLUMNS, row, strict=True))
-    labels = tuple((name, value) for name, value in json.loads(values["labels"]))
-    return Incident(**values | {"labels": labels, "over_told": bool(values["over_told"])})
+    return Incident(**values | {"labels": _labels(values["labels"]), "over_told": bool(values["over_told"])})
+
+
+def _labels(text: str) -> Labels:
+    return tuple((name, value) for name, value in json.loads(text))

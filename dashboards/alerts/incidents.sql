@@ -23,6 +23,16 @@ CREATE TABLE incidents (
 CREATE INDEX incidents_restored ON incidents (restored_s);
 CREATE INDEX incidents_untold ON incidents (detected_s) WHERE over_told = 0;
 
+-- Conditions that hold, not yet long enough: what a restart must not begin to count again. `seen_s` is when they last did.
+CREATE TABLE pending (
+    rule      TEXT NOT NULL,
+    labels    TEXT NOT NULL,
+    value     REAL NOT NULL,
+    started_s REAL NOT NULL,
+    seen_s    REAL NOT NULL,
+    PRIMARY KEY (rule, labels)
+) WITHOUT ROWID;
+
 -- A receiver is told of an alert once, and again after a while; and that it is over only if it was told.
 CREATE TABLE told (
     receiver    TEXT NOT NULL,

@@ -38,7 +38,7 @@ class Notice:
         """What Alertmanager calls an alert with these labels by."""
         digest = _OFFSET
         for name, value in sorted(self.labels.items()):
-            for byte in b"%b\xff%b\xff" % (name.encode(), value.encode()):
+            for byte in b"%b\xff%b\xff" % (name.encode(), value.encode("utf-8", "replace")):
                 digest = (digest ^ byte) * _PRIME & _MASK
         return f"{digest:016x}"
 

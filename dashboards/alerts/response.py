@@ -13,11 +13,11 @@ from urllib3.exceptions import HTTPError
 
 from dashboards.alerts.alertmanager import Alertmanager, Silence
 from dashboards.alerts.incident import Incident
-from dashboards.alerts.incidents import IncidentFile, Told
+from dashboards.alerts.incidents import IncidentFile, PendingOf, Told
 from dashboards.alerts.notice import Notice, notice, summary
 from dashboards.alerts.owners import Owners
 from dashboards.alerts.rule import Rule
-from dashboards.alerts.state import Change, Labels
+from dashboards.alerts.state import MISSING_EVALUATIONS, Change, Labels
 from dashboards.alerts.webhook import Webhook
 from dashboards.settings import AlertSettings
 from schemas.errors import RecordsUnavailableError
@@ -52,6 +52,8 @@ class Response:
         self._over: list[Incident] = []
         self._unsaved: dict[str, Incident] = {}
         self._told_saved: Told = {}
+        self._pending: list[PendingOf] = []
+        self._pending_saved: list[PendingOf] = []
         self._recalled = False
         self._told_at_s = 0.0
         self._complaints: dict[str, str] = {}
@@ -62,15 +64,15 @@ class Response:
         """Incidents whose alerts fire, the latest last."""
         return list(self._open.values())
 
-    def recall(self, now_s: float) -> list[Incident]:
-        """The incidents of an earlier process that are open, once; nothing when they cannot be read yet."""
+    def recall(self, now_s: float) -> tuple[list[Incident], list[PendingOf]]:
+        """What an earlier process left open, and pending until lately; once, and nothing when it cannot be read yet."""
         if self._recalled:
-            return []
+            return [], []
         try:
-            found, told = self._records.untold(), self._records.told()
+            found, told, pending = self._records.untold(), self._records.told(), self._records.pending()
         except RecordsUnavailableError as error:
             self._complain("read", str(error))
-            return []
+            return [], []
         self._recalled = True
         if self._webhook is not None:
             self._webhook.told.update(told)
@@ -90,7 +92,13 @@ class Response:
                 recalled.append(incident)
             else:
                 self._over.append(incident)
-        return recalled
+        self._pending_saved = pending
+        return recalled, [of for of in pending if self._held_since(of, now_s)]
+
+    def _held_since(self, of: PendingOf, now_s: float) -> bool:
+        # After a longer gap nobody knows whether the condition held all the time.
+        rule = self._rules.get(of.rule)
+        return rule is not None and now_s - of.seen_s <= MISSING_EVALUATIONS * rule.every_s
 
     def fired(self, rule: Rule, change: Change, trace: str, culprit: str) -> None:
         """An alert began to fire; `trace` shows it, `culprit` most likely is to blame, both may be ''."""
@@ -119,9 +127,10 @@ class Response:
             self._over.append(incident)
             self._unsaved[incident.id] = incident
 
-    def turn(self, now_s: float, *, changed: bool) -> None:
+    def turn(self, now_s: float, *, changed: bool, pending: Sequence[PendingOf] = ()) -> None:
         """Take acknowledgements, escalate, record, and tell what changed or is due to be told again."""
         due = changed or now_s - self._told_at_s >= self._settings.resend_s
+        self._pending = list(pending)
         self._take_acknowledgements()
         if due or any(True for _ in self._due_escalations(now_s)):
             self._take_silences(now_s)
@@ -178,12 +187,15 @@ class Response:
                 yield incident, level
 
     def _save(self, now_s: float) -> None:
-        if not self._unsaved and not self._told_changes():
+        if not self._unsaved and not self._told_changes() and self._pending == self._pending_saved:
             return
         try:
             forget_before_s = now_s - self._settings.incidents_days * _DAY_S
             self._records.save(list(self._unsaved.values()), forget_before_s=forget_before_s)
             self._save_told()
+            if self._pending != self._pending_saved:
+                self._records.save_pending(self._pending)
+                self._pending_saved = self._pending
         except RecordsUnavailableError as error:
             self._complain("write", str(error))
             return

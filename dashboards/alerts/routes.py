@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -108,26 +108,43 @@ def routes(owners: Owners) -> list[Route]:
     ]
 
 
-def told(owners: Owners, labels: Mapping[str, str], at: dt.datetime) -> list[Route]:
-    """The routes that tell somebody of an alert at a moment."""
-    taken = []
-    for route in routes(owners):
-        if all(matcher.matches(labels) for matcher in route.matchers):
-            taken.append(route)
-            if not route.goes_on:
-                break
-    return [route for route in taken or [fallback(owners)] if route.is_open(owners, at)]
+class Router:
+    """What an Alertmanager with these routes does; the routes are made once, for many alerts."""
+
+    def __init__(self, owners: Owners) -> None:
+        self._owners = owners
+        self._routes = routes(owners)
+
+    def told(self, labels: Mapping[str, str], at: dt.datetime) -> list[Route]:
+        """The routes that tell somebody of an alert at a moment."""
+        taken = []
+        for route in self._routes:
+            if all(matcher.matches(labels) for matcher in route.matchers):
+                taken.append(route)
+                if not route.goes_on:
+                    break
+        return [route for route in taken or [fallback(self._owners)] if route.is_open(self._owners, at)]
 
 
-def inhibited(labels: Mapping[str, str], firing: Sequence[Mapping[str, str]]) -> bool:
-    """Whether one of the alerts that fire keeps an alert from telling anybody."""
-    return any(
-        rule.target.matches(labels)
-        and rule.source.matches(source)
-        and all(labels.get(name, "") == source.get(name, "") for name in rule.equal)
-        for rule in INHIBITIONS
-        for source in firing
-    )
+class Inhibitor:
+    """What the alerts that fire keep from telling anybody."""
+
+    def __init__(self, firing: Iterable[Mapping[str, str]]) -> None:
+        alerts = list(firing)
+        self._sources = [
+            {_equal(rule, labels) for labels in alerts if rule.source.matches(labels)} for rule in INHIBITIONS
+        ]
+
+    def inhibits(self, labels: Mapping[str, str]) -> bool:
+        """Whether one of them inhibits an alert."""
+        return any(
+            rule.target.matches(labels) and _equal(rule, labels) in sources
+            for rule, sources in zip(INHIBITIONS, self._sources, strict=True)
+        )
+
+
+def _equal(rule: Inhibition, labels: Mapping[str, str]) -> tuple[str, ...]:
+    return tuple(labels.get(name, "") for name in rule.equal)
 
 
 def _of_kind(owners: Owners, name: str, kind: tuple[Matcher, ...]) -> list[Route]:

@@ -84,9 +84,10 @@ class Alerts:
             if alert.state == "pending"
         ]
 
-    def recall(self, labels: Labels, value: float, started_s: float) -> None:
-        """Go on with an alert that fired before this process began, as if it had been evaluated all the time."""
-        self._alerts[labels] = _Alert("firing", started_s, value)
+    def recall(self, labels: Labels, value: float, started_s: float, state: State = "firing") -> None:
+        """Go on with an alert of before this process began, as if it had been evaluated all the time."""
+        if state == "firing" or labels not in self._alerts:
+            self._alerts[labels] = _Alert(state, started_s, value)
 
     def _seen(self, at_s: float, labels: Labels, value: float) -> list[Change]:
         rule, alert = self.rule, self._alerts.get(labels)

@@ -45,36 +45,43 @@ class Webhook:
         parts = urlsplit(url)
         self._where = f"{parts.scheme}://{parts.hostname}"
         self._external_url = external_url
-        self._owners = owners
+        self._router = routes.Router(owners) if owners is not None else None
         self._pool = urllib3.PoolManager(retries=False, timeout=urllib3.Timeout(_TIMEOUT_S))
         self.told = told
 
     def post(self, notices: Sequence[Notice], now_s: float) -> str:
-        """Post each group in which something is new; why not, '' when all were taken."""
-        failures = [self._post(group, of, now_s) for group, of in self._groups(notices, now_s).items()]
-        return "; ".join(failure for failure in failures if failure)
+        """Post each group in which something is new; why not, '' when all were taken.
+
+        One that is refused does not keep the others; when nobody answers it ends, as many that time out, one after the
+        other, would hold up the evaluation.
+        """
+        refusals = []
+        for group, of in self._groups(notices, now_s).items():
+            try:
+                refusals.append(self._post(group, of, now_s))
+            except HTTPError as error:
+                return f"{self._where}: {' '.join(str(error).split())[:200]}"
+        return "; ".join(filter(None, refusals))
 
     def _groups(self, notices: Sequence[Notice], now_s: float) -> dict[Group, list[Notice]]:
         groups: dict[Group, list[Notice]] = defaultdict(list)
-        firing = [notice.labels for notice in notices if not notice.over]
+        inhibitor = routes.Inhibitor(notice.labels for notice in notices if not notice.over)
+        at = dt.datetime.fromtimestamp(now_s, dt.UTC)
         for notice in notices:
             by = tuple(notice.labels.get(name, "") for name in routes.GROUP_BY)
-            for receiver in self._receivers(notice, firing, now_s):
+            for receiver in self._receivers(notice, inhibitor, at):
                 groups[receiver, by].append(notice)
         return groups
 
-    def _receivers(self, notice: Notice, firing: Sequence[Mapping[str, str]], now_s: float) -> Collection[str]:
+    def _receivers(self, notice: Notice, inhibitor: routes.Inhibitor, at: dt.datetime) -> Collection[str]:
         if notice.over:
             # Whoever was told that it fires; the hours may have changed since.
             return [receiver for receiver, fingerprint in self.told if fingerprint == notice.fingerprint]
-        if routes.inhibited(notice.labels, firing):
+        if inhibitor.inhibits(notice.labels):
             return []
-        if self._owners is None:
+        if self._router is None:
             return [RECEIVER]
-        return [
-            route.receiver
-            for route in routes.told(self._owners, notice.labels, dt.datetime.fromtimestamp(now_s, dt.UTC))
-        ]
+        return [route.receiver for route in self._router.told(notice.labels, at)]
 
     def _post(self, group: Group, notices: Sequence[Notice], now_s: float) -> str:
         receiver, _ = group
@@ -82,10 +89,7 @@ class Webhook:
         if not any(notice.over or self.told.get((receiver, notice.fingerprint), 0) <= again_s for notice in notices):
             return ""
         body = json.dumps(self._body(group, notices)).encode()
-        try:
-            answer = self._pool.request("POST", self._url, body=body, headers={"Content-Type": "application/json"})
-        except HTTPError as error:
-            return f"{self._where}: {' '.join(str(error).split())[:200]}"
+        answer = self._pool.request("POST", self._url, body=body, headers={"Content-Type": "application/json"})
         if not 200 <= answer.status < 300:
             return f"{self._where}: {answer.status} {answer.data[:200].decode('utf-8', 'replace')}"
         for notice in notices:

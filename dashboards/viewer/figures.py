@@ -62,6 +62,11 @@ def plain(number: float) -> str:
     return f"{number:,.0f}" if number == round(number) else _three_digits(number)
 
 
+def number(value: float) -> str:
+    """A number without a unit."""
+    return f"{value:.4g}" if math.isfinite(value) else NONE
+
+
 def size(size_bytes: float) -> str:
     """Bytes in binary units."""
     unit = 0

@@ -79,6 +79,7 @@ def who(
     """
     from dashboards.alerts.durations import written  # noqa: PLC0415
     from dashboards.alerts.owners import read  # noqa: PLC0415
+    from dashboards.alerts.routes import Router  # noqa: PLC0415
     from dashboards.alerts.rules import RULES  # noqa: PLC0415
     from sluiceway.commands.query import print_table  # noqa: PLC0415
 
@@ -99,6 +100,12 @@ def who(
             f"pages of {name} on {days}, {team.hours.start} to {team.hours.end} {team.hours.zone}; "
             f"at other times {team.outside_hours}: {found.teams[team.outside_hours or name].dri}"
         )
+    page = {"severity": "page", "owner": "service", "service": service}
+    for route in Router(found).told(page, dt.datetime.now(dt.UTC)):
+        taking = found.teams[route.team]
+        receiver = taking.page if route.severity == "page" else taking.ticket
+        where = _where(receiver.model_dump(exclude_none=True))
+        typer.echo(f"a page now goes to {route.team}: {taking.dri}, {where}")
     said, after_s = name, 0
     for to, due_s in found.escalation(name):
         said, after_s = f"{said}, after {written(due_s)} to {to}: {found.teams[to].dri}", due_s
@@ -140,13 +147,16 @@ def ack(
     """
     if not by.strip():
         raise ConfigurationError(f"--by: must be a name; got {by!r}")
+    from sluiceway.commands.query import plain  # noqa: PLC0415
+
     with _records(config_file, data_dir) as records:
         found = _one(records, incident)
         if not records.acknowledge(found.id, time.time(), by.strip()):
             found = _one(records, found.id)
-            why = f"acknowledged by {found.acknowledged_by}" if found.open else "over"
+            why = plain(f"acknowledged by {found.acknowledged_by}") if found.open else "over"
             raise ConfigurationError(f"ID: must be an open incident that nobody has taken; {found.id} is {why}")
-    typer.echo(f"{found.id} ({found.rule}{f' of {found.service}' if found.service else ''}) is acknowledged by {by}")
+    of = f" of {found.service}" if found.service else ""
+    typer.echo(plain(f"{found.id} ({found.rule}{of}) is acknowledged by {by.strip()}"))
 
 
 @app.command()

@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(1200)]
 
 @pytest.mark.parametrize(
     ("name", "path"),
-    [("services", "/"), ("service", "/service/payment"), ("pipeline", "/pipeline")],
+    [("services", "/"), ("service", "/service/payment"), ("pipeline", "/pipeline"), ("alerts", "/alerts")],
 )
 def test_a_picture_of_each_page(page: Page, pipeline: Pipeline, screenshots: Path, name: str, path: str) -> None:
     page.goto(f"{pipeline.viewer}{path}?{pipeline.window}")

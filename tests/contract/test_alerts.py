@@ -367,6 +367,22 @@ def test_a_restart_pages_nobody_again_and_the_end_is_told_with_the_runbook(
         assert (kept.id, kept.restored_s, kept.over_told) == (before.id, clock.now_s, True)
 
 
+@pytest.mark.parametrize(("away_s", "since_s"), [(120, 0), (600, 600)])
+def test_what_was_pending_waits_on_after_a_restart_unless_it_was_long(
+    tables: Database, alertmanager: Alertmanager, records: IncidentFile, away_s: int, since_s: int
+) -> None:
+    clock = Clock()
+    fell_silent(tables, "cart")
+    for at_s in (0, away_s):
+        clock.now_s = Clock.began_s + at_s
+        watching = evaluator(tables, alertmanager, clock, records, "service-silent")
+        watching._watched["service-silent"].alerts.rule = replace(BY_NAME["service-silent"], for_s=600)
+        watching._response._rules = {"service-silent": BY_NAME["service-silent"]}
+        watching.turn()
+    [state] = watching.states
+    assert (state.firing, [of.started_s - Clock.began_s for of in state.pending]) == ((), [since_s])
+
+
 def test_an_alert_is_called_by_the_fingerprint_that_the_alertmanager_gives_it(
     tables: Database, alertmanager: Alertmanager, records: IncidentFile
 ) -> None:
@@ -378,3 +394,12 @@ def test_an_alert_is_called_by_the_fingerprint_that_the_alertmanager_gives_it(
     [incident] = state.firing
     made = notice(at_once("service-silent"), incident, AlertSettings(), ends_at_s=0)
     assert (dict(made.labels), made.fingerprint) == (held["labels"], held["fingerprint"])
+
+
+def test_a_first_start_pages_nobody(tables: Database, alertmanager: Alertmanager, records: IncidentFile) -> None:
+    watching = evaluator(tables, alertmanager, Clock(), records, "telemetry-blind", "service-silent")
+    watching.start()
+    wait_for(lambda: [state for state in watching.states if state.evaluated_s is not None])
+    watching.stop(10)
+    assert [state.rule.name for state in watching.states if state.evaluated_s is not None] == ["service-silent"]
+    assert alertmanager.alerts() == []

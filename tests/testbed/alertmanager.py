@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import threading
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
@@ -63,17 +64,20 @@ class Alertmanager:
 
 
 class Pager:
-    """Takes webhook posts and keeps them; a team's receiver is a path of it."""
+    """Takes webhook posts and keeps them; a team's receiver is a path of it. What it `refuses` it answers with 400."""
 
     def __init__(self) -> None:
         self.posts: list[tuple[str, dict[str, Any]]] = []
+        self.refuses: Callable[[dict[str, Any]], bool] = lambda _: False
         pager = self
 
         class Answer(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                pager.posts.append((self.path, json.loads(body)))
-                self.send_response(200)
+                post = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                refused = pager.refuses(post)
+                if not refused:
+                    pager.posts.append((self.path, post))
+                self.send_response(400 if refused else 200)
                 self.end_headers()
 
             def log_message(self, *_: Any) -> None:

@@ -77,6 +77,25 @@ def test_alerts_of_one_rule_are_apart() -> None:
     assert set(alerts.firing) == {CART, PAY}
 
 
+def test_an_alert_that_was_firing_before_a_restart_goes_on_and_waits_for_nothing() -> None:
+    rule = BY_NAME["pipeline-behind"]
+    alerts = Alerts(rule)
+    alerts.recall(CART, 90.0, -600.0)
+    assert alerts.evaluated(0, {CART: 70.0, PAY: 70.0}) == []
+    assert alerts.firing == {CART: 70.0}
+    assert [(of.labels, of.started_s) for of in alerts.pending] == [(PAY, 0)]
+    # Records that come back late make no alert pending that fires.
+    alerts.recall(CART, 70.0, -60.0, "pending")
+    assert set(alerts.firing) == {CART}
+    changes = [change for at_s in (60, 120, 180) for change in alerts.evaluated(at_s, {CART: 10.0, PAY: 70.0})]
+    # The one resolves after it is kept firing, the other fires after its wait; both know since when they hold.
+    assert [(c.labels, c.became, c.started_s) for c in changes] == [(CART, "resolved", -600), (PAY, "firing", 0)]
+
+
+def test_what_is_no_number_neither_fires_nor_resolves() -> None:
+    assert played(BY_NAME["dead-letters"], "nan nan 3 nan nan 0") == [(2, "firing"), (5, "resolved")]
+
+
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
 def test_a_rule_has_a_runbook_a_panel_and_bounds_that_do_not_flap(rule: Rule) -> None:
     runbook = (ROOT / "docs" / "runbooks" / f"{rule.name}.md").read_text("utf-8")

@@ -12,7 +12,8 @@ import pytest
 
 from dashboards.alerts.durations import duration_s, written
 from dashboards.alerts.incident import Incident, medians
-from dashboards.alerts.incidents import IncidentFile
+from dashboards.alerts.incidents import IncidentFile, PendingOf
+from dashboards.alerts.state import Pending
 from schemas.errors import RecordsUnavailableError
 from sluiceway.cli import main
 
@@ -91,6 +92,14 @@ def test_a_file_of_another_kind_is_refused_and_left_alone(tmp_path: Path, conten
     with pytest.raises(RecordsUnavailableError, match=r"incidents\.sqlite are unavailable"):
         IncidentFile(file, create=True).untold()
     assert file.read_bytes() == before
+
+
+def test_what_is_pending_takes_the_place_of_what_was(records: IncidentFile) -> None:
+    cart, pay = (PendingOf("pipeline-behind", Pending((("signal", s),), 70.0, NOW_S), NOW_S + 60) for s in "ab")
+    records.save_pending([cart])
+    records.save_pending([pay])
+    records.close()
+    assert records.pending() == [pay]
 
 
 def test_only_the_evaluator_makes_the_file(tmp_path: Path) -> None:

@@ -145,7 +145,10 @@ def test_the_command_says_who_is_told_and_why(file: Path, capsys: pytest.Capture
     assert "responsible: Pia" in out
     assert "webhook http://pager.example.org/page" in out
     assert "at other times infra: Ida" in out
+    assert "a page now goes to payments: Pia" in out or "a page now goes to infra: Ida" in out
     assert run("alerts", "test", "new", "--owners", str(file)) == 0
-    assert "new is owned by shop (default in " in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "new is owned by shop (default in " in out
+    assert "a page now goes to shop: Sam, webhook http://pager.example.org/page" in out
     assert run("alerts", "routes", "--owners", str(file)) == 0
     assert yaml.safe_load(capsys.readouterr().out)["route"]["receiver"] == "shop-ticket"

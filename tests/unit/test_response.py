@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from threading import Semaphore
 from typing import Any
 
 import pytest
 
+from dashboards.alerts.evaluate import Evaluator
 from dashboards.alerts.incidents import IncidentFile
 from dashboards.alerts.owners import Owners
 from dashboards.alerts.response import Response
@@ -146,6 +149,22 @@ def test_what_could_not_be_told_before_a_restart_is_told_after_it(tmp_path: Path
         assert posts(pager) == [("shop-page", "firing", [("cart", "", "firing")])]
 
 
+def test_an_end_that_could_not_be_told_before_a_restart_is_told_after_it(desk: Desk, pager: Pager) -> None:
+    desk.fire(0)
+    [port] = free_ports(1)
+    live = desk._settings
+    desk._settings = live.model_copy(update={"webhook_url": f"http://127.0.0.1:{port}/"})
+    desk.restart()
+    desk.turn(60)
+    desk.resolve(120)
+    assert [status for _, status, _ in posts(pager)] == ["firing"]
+    desk._settings = live
+    desk.restart()
+    desk.turn(180)
+    assert [status for _, status, _ in posts(pager)] == ["firing", "resolved"]
+    assert desk.records.untold() == []
+
+
 def test_a_page_that_nobody_takes_goes_on_to_the_next_team_and_the_one_after(desk: Desk, pager: Pager) -> None:
     desk.fire(0)
     for at_s in (14 * 60, 15 * 60, 44 * 60, 45 * 60, 60 * 60):
@@ -234,11 +253,44 @@ def test_people_are_paged_while_records_cannot_be_kept(tmp_path: Path, pager: Pa
     assert (kept.detected_s, kept.escalation) == (NOW_S, 1)
 
 
+def test_a_turn_that_fails_unforeseen_is_not_the_last(tmp_path: Path) -> None:
+    asked = Semaphore(0)
+
+    def connect() -> Any:
+        asked.release()
+        raise RuntimeError("a driver's own fault")
+
+    with IncidentFile(tmp_path / "incidents.sqlite", create=True) as records:
+        evaluator = Evaluator(connect, AlertSettings(), [replace(SILENT, every_s=0)], records)
+        evaluator.start()
+        assert asked.acquire(timeout=30)
+        assert asked.acquire(timeout=30)
+        evaluator.stop(30)
+
+
+def test_a_post_that_is_refused_keeps_no_other_and_is_tried_again(desk: Desk, pager: Pager) -> None:
+    pager.refuses = lambda post: post["groupLabels"]["service"] == "cart"
+    desk.fire(0)
+    desk.fire(0, ANOMALY, "pay")
+    assert [receiver for receiver, _, _ in posts(pager)] == ["shop-ticket"]
+    pager.refuses = lambda _: False
+    desk.turn(60)
+    assert [receiver for receiver, _, _ in posts(pager)] == ["shop-ticket", "shop-page"]
+
+
+def test_a_webhook_and_an_alertmanager_are_not_both_told() -> None:
+    with pytest.raises(ValueError, match="webhook_url must be left out where alertmanager_url is given"):
+        AlertSettings(webhook_url="http://one", alertmanager_url="http://other")
+    assert [AlertSettings(**{name: value}).evaluates for name, value in (
+        ("webhook_url", "http://one"), ("alertmanager_url", "http://other"), ("evaluate", True), ("resend_s", 2),
+    )] == [True, True, True, False]  # fmt: skip
+
+
 def test_an_incident_of_a_rule_that_is_gone_is_closed(desk: Desk) -> None:
     desk.fire(0)
     rules = {name: rule for name, rule in BY_NAME.items() if name != SILENT.name}
     response = Response(desk._settings, rules, desk.records, OWNERS)
-    assert response.recall(NOW_S + 60) == []
+    assert response.recall(NOW_S + 60) == ([], [])
     response.turn(NOW_S + 60, changed=False)
     [kept] = desk.records.since(0)
     assert (kept.restored_s, kept.over_told) == (NOW_S + 60, True)

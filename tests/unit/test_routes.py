@@ -114,8 +114,8 @@ def test_both_targets_route_an_alert_to_its_team(files: tuple[Path, Path], label
     # One of the two is muted at any time.
     expected = ["payments-page", "infra-page"] if hours else [f"{team}-{labels['severity']}"]
     assert [routed(file, labels) for file in files] == [expected, expected]
-    now = {route.receiver for route in routes.told(OWNERS, labels, NOON)}
-    later = {route.receiver for route in routes.told(OWNERS, labels, EVENING)}
+    now = {route.receiver for route in routes.Router(OWNERS).told(labels, NOON)}
+    later = {route.receiver for route in routes.Router(OWNERS).told(labels, EVENING)}
     assert (now, later) == ({expected[0]}, {expected[-1]})
 
 
@@ -159,8 +159,9 @@ def test_blindness_inhibits_the_rest_and_a_page_its_ticket() -> None:
         {"rule": "x", "service": service, "severity": severity}
         for severity, service in (("page", "cart"), ("ticket", "cart"), ("ticket", "pay"))
     )
-    assert [routes.inhibited(labels, [blind]) for labels in (page, ticket, blind)] == [True, True, False]
-    assert [routes.inhibited(labels, [page]) for labels in (page, ticket, other, blind)] == [False, True, False, False]
+    assert [routes.Inhibitor([blind]).inhibits(labels) for labels in (page, ticket, blind)] == [True, True, False]
+    by_page = routes.Inhibitor([page])
+    assert [by_page.inhibits(labels) for labels in (page, ticket, other, blind)] == [False, True, False, False]
 
 
 def test_the_command_writes_where_grafana_and_alertmanager_look(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from collections.abc import Iterator, Sequence
@@ -107,7 +108,7 @@ def test_incidents_are_told_with_their_times_and_medians(tmp_path: Path) -> None
             incident("cafe0001"),
             incident(
                 "beef0001", started_s=now_s - 7200, detected_s=now_s - 7080, acknowledged_s=now_s - 6900,
-                acknowledged_by="Ida", restored_s=now_s - 3600, over_told=True,
+                acknowledged_by="Ida", restored_s=now_s - 3600, over_told=True, peak=math.inf,
             ),
             incident("dead0001", started_s=now_s - 864_000, detected_s=now_s - 864_000, restored_s=now_s - 860_000),
         ])  # fmt: skip
@@ -115,6 +116,7 @@ def test_incidents_are_told_with_their_times_and_medians(tmp_path: Path) -> None
         _, page, _ = get(f"{viewer.url}/alerts")
         _, longer, _ = get(f"{viewer.url}/alerts?since=30d")
     past = row(page, 'data-incident="beef0001"')
+    assert "inf" not in past
     assert re.findall(r'data-figure="\w+">([^<]+)<', past) == ["2m", "3m", "1h"]
     assert 'data-figure="restore">open<' in row(page, 'data-incident="cafe0001"')
     assert 'data-figure="mtta">3m<' in page
