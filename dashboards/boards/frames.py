@@ -52,7 +52,7 @@ class Drawing:
     tables: Sequence[tuple[str, Table]]
 
 
-def lines(panel: Panel, frame: Frame, marks: Mapping[str, float]) -> tuple[Chart, bool]:
+def lines(panel: Panel, frame: Frame, marks: Mapping[str, float], over_s: tuple[int, int]) -> tuple[Chart, bool]:
     """Time series: a column of times, at most one of labels, values. The chart, and whether lines were left out."""
     unit, factor = unit_of(panel.unit)
     labels = [place for place, kind in enumerate(frame.kinds) if kind == "text"]
@@ -70,7 +70,9 @@ def lines(panel: Panel, frame: Frame, marks: Mapping[str, float]) -> tuple[Chart
     coloured: dict[str, tuple[str, Values]] = {
         name: (f"c{number % COLOURS}", shown[name]) for number, name in enumerate(sorted(shown))
     }
-    made = chart(f"panel-{panel.number}", panel.title, unit, times, coloured, marks=marks, stacked=panel.stacked)
+    made = chart(
+        f"panel-{panel.number}", panel.title, unit, times, coloured, marks=marks, stacked=panel.stacked, over_s=over_s
+    )
     return made, len(series) > len(shown)
 
 

@@ -133,14 +133,16 @@ async def _shown(
         return Shown(panel, problem=str(error))
     if not any(frame.rows for frame in found):
         return Shown(panel, empty=True)
-    return _drawn(panel, dict(zip(panel.queries, found, strict=True)), marks, time_range)
+    return _drawn(panel, dict(zip(panel.queries, found, strict=True)), marks, time_range, (over.from_s, over.to_s))
 
 
-def _drawn(panel: Panel, found: Mapping[str, Frame], marks: Mapping[str, float], time_range: str) -> Shown:
+def _drawn(
+    panel: Panel, found: Mapping[str, Frame], marks: Mapping[str, float], time_range: str, over_s: tuple[int, int]
+) -> Shown:
     first = next(iter(found.values()))
     match panel.kind:
         case "timeseries":
-            chart, cut = frames.lines(panel, first, marks)
+            chart, cut = frames.lines(panel, first, marks, over_s)
             return Shown(panel, chart=chart, cut=cut)
         case "stat":
             return Shown(panel, figure=frames.figure(panel, first))

@@ -20,7 +20,7 @@ BOARD = Board(
     [panels.datasource_variable()],
     [
         [
-            panels.figure("Services", "Services that sent spans.", _sql("services_count"), unit="short"),
+            panels.figure("Services seen", "Services that sent spans.", _sql("services_count"), unit="short"),
             panels.figure("Calls", "Calls into all services, a second.", _sql("calls_rate"), unit="reqps"),
             panels.figure("Failing", "Share of calls that failed.", _sql("error_share"), unit="percentunit"),
         ],

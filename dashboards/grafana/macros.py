@@ -89,7 +89,10 @@ def _variable(match: re.Match[str], over: Range) -> str:
     value = over.variables[name]
     values = [value] if isinstance(value, str) else list(value)
     if form == "singlequote":
-        return ",".join("'" + each.replace("\\", "\\\\").replace("'", "\\'") + "'" for each in values)
+        # Unlike in Grafana, a `$` in a value is not one of the statement: its server would take `$__timeFilter(` for a
+        # macro, and what follows the value for its argument.
+        escaped = (each.replace("\\", "\\\\").replace("'", "\\'").replace("$", "\\x24") for each in values)
+        return ",".join(f"'{each}'" for each in escaped)
     if form not in (None, "raw", "csv"):
         raise MacroError(f"no such form of a variable: {form!r}")
     if form is None and not isinstance(value, str):

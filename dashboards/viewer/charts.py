@@ -73,12 +73,18 @@ def sparkline(name: str, values: Values, unit: Unit, *, ceiling: float | None = 
 
 def chart(
     key: str, title: str, unit: Unit, times_s: Sequence[int], series: Mapping[str, tuple[str, Values]], *,
-    marks: Mapping[str, float] | None = None, stacked: bool = False,
+    marks: Mapping[str, float] | None = None, stacked: bool = False, over_s: tuple[int, int] | None = None,
 ) -> Chart:  # fmt: skip
-    """Lines over time. `series` maps a name to its colour's name in the style sheet and its values; `marks` are named
-    moments (Unix seconds), drawn as vertical lines."""
+    """Lines over time.
+
+    Args:
+        series: by name, the name of its colour in the style sheet and its values.
+        marks: named moments (Unix seconds), drawn as vertical lines.
+        over_s: the ends of the axis, where they are not the first and the last time.
+    """
+    ends_s = over_s or ((times_s[0], times_s[-1]) if times_s else None)
     options: dict[str, Any] = {
-        "xAxis": {"min": times_s[0] * 1000, "max": times_s[-1] * 1000} if times_s else {},
+        "xAxis": {"min": ends_s[0] * 1000, "max": ends_s[1] * 1000} if ends_s else {},
         "series": [
             {
                 "name": name,

@@ -22,6 +22,10 @@ IN_WINDOW = (
 )
 ENTRY = "SpanKind IN ('Server', 'Consumer')"
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+AXE_PATHS = [
+    "/", "/service/payment", "/pipeline", "/alerts", "/trace", "/service/unknown", "/boards",
+    "/d/sluiceway-fleet", "/d/sluiceway-service", "/d/sluiceway-service-map", "/d/sluiceway-logs",
+]  # fmt: skip
 _NS = {"ns": 1.0, "µs": 1e3, "ms": 1e6, "s": 1e9, "min": 60e9}
 
 
@@ -229,7 +233,7 @@ def test_tab_reaches_everything_in_order_with_a_visible_focus(page: Page, pipeli
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("path", ["/", "/service/payment", "/pipeline", "/alerts", "/trace", "/service/unknown"])
+@pytest.mark.parametrize("path", AXE_PATHS)
 def test_axe_finds_no_fault_with_names_roles_and_contrast(
     page: Page, pipeline: Pipeline, path: str, scheme: str
 ) -> None:

@@ -45,7 +45,7 @@ function graphOptions(given, text, tooltip) {
     series: [{
       // One place for the same graph at every refresh.
       type: "graph", layout: "circular", circular: { rotateLabel: false }, data: nodes, links, roam: true,
-      edgeSymbol: ["none", "arrow"], edgeSymbolSize: 8, label: { show: true, position: "right", color: colour("text"), fontSize: 12 },
+      edgeSymbol: ["none", "arrow"], edgeSymbolSize: 8, label: { show: true, position: "bottom", width: 120, overflow: "truncate", color: colour("text"), fontSize: 12 },
       emphasis: { focus: "adjacency" }, left: "18%", right: "18%", top: 24, bottom: 24,
     }],
   };
