@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import PurePosixPath
+from typing import Any
 
 import yaml
 
@@ -30,6 +31,16 @@ def boards(objectives: Sequence[Objective]) -> list[Board]:
 def alert_rules(objectives: Sequence[Objective], runbooks_url: str = RUNBOOKS) -> str:
     """The text of the file of alert rules."""
     return rules_file([*RULES, *burn_rules(objectives)], boards(objectives), runbooks_url)
+
+
+def alert_groups(objectives: Sequence[Objective], runbooks_url: str = RUNBOOKS) -> list[dict[str, Any]]:
+    """The groups of alert rules, as in the file."""
+    return list(yaml.safe_load(alert_rules(objectives, runbooks_url))["groups"])
+
+
+def datasource(host: str, port: int, database: str, user: str, *, tls: bool = False) -> dict[str, Any]:
+    """The data source, as in its file."""
+    return dict(_datasources(host, port, database, user, tls=tls)["datasources"][0])
 
 
 def generated(
@@ -73,7 +84,7 @@ def _providers(path: str) -> object:
     return {"apiVersion": 1, "providers": [provider]}
 
 
-def _datasources(host: str, port: int, database: str, user: str, *, tls: bool) -> object:
+def _datasources(host: str, port: int, database: str, user: str, *, tls: bool) -> dict[str, Any]:
     traces = {
         "defaultDatabase": database,
         "defaultTable": "otel_traces",

@@ -1,13 +1,16 @@
-"""`sluiceway dashboards generate | diff`."""
+"""`sluiceway dashboards generate | diff | push`."""
 
 from __future__ import annotations
 
 import difflib
+import os
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Annotated
 
 import typer
 
+from schemas.errors import ConfigurationError
 from sluiceway.commands.options import ConfigFile, DataDir, loaded
 
 app = typer.Typer(no_args_is_help=True, help="Grafana's dashboards and alert rules, made as files.")
@@ -92,6 +95,99 @@ def diff(
     raise typer.Exit(1 if differing else 0)
 
 
+@app.command()
+def push(
+    url: Annotated[str, typer.Option("--url", help="Grafana's address, such as https://grafana.example.org.")],
+    token_file: Annotated[
+        Path | None,
+        typer.Option("--token-file", metavar="FILE", help="Holds a service account's token; default: GRAFANA_TOKEN."),
+    ] = None,
+    prune: Annotated[
+        bool, typer.Option("--prune", help="Remove dashboards and rules that we pushed once and no longer define.")
+    ] = False,
+    insecure: Annotated[
+        bool, typer.Option("--insecure", help="Send the token over http:// to another machine.")
+    ] = False,
+    host: _Host = None,
+    runbooks: _Runbooks = _RUNBOOKS,
+    slos: _Slos = None,
+    config_file: ConfigFile = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Push folder, data source, dashboards and alert rules into a running Grafana; what is there already is not sent.
+
+    A push that was interrupted is done again. Others' dashboards and rules are left alone. The password of a store that
+    has one is set in Grafana by hand, once.
+
+    Example: `sluiceway dashboards push --url https://grafana.example.org --token-file token --slos slos`
+    """
+    import json  # noqa: PLC0415
+    from collections import Counter  # noqa: PLC0415
+
+    from dashboards import files  # noqa: PLC0415
+    from dashboards.grafana.push import Grafana  # noqa: PLC0415
+    from dashboards.grafana.push import push as pushing  # noqa: PLC0415
+    from dashboards.slo.files import read  # noqa: PLC0415
+
+    grafana = Grafana(_safe(url, insecure=insecure), _token(token_file))
+    objectives = read(slos) if slos else ()
+    store = _store(host, config_file, data_dir)
+    counts: Counter[str] = Counter()
+    for done in pushing(
+        grafana,
+        files.datasource(store.host, store.port, store.database, store.user, tls=store.tls),
+        [json.loads(board.json()) for board in files.boards(objectives)],
+        files.alert_groups(objectives, runbooks),
+        prune=prune,
+    ):
+        counts[done.became] += 1
+        typer.echo(f"{done.became:<8} {done.kind:<11} {done.name}")
+    typer.echo(", ".join(f"{count} {became}" for became, count in sorted(counts.items())))
+
+
+def _safe(url: str, *, insecure: bool) -> str:
+    from urllib.parse import urlsplit  # noqa: PLC0415
+
+    parts = urlsplit(url)
+    if parts.scheme == "http" and parts.hostname not in ("localhost", "127.0.0.1", "::1") and not insecure:
+        raise ConfigurationError(
+            f"--url must be https://, as the token would be read on its way; --insecure allows it; received {url!r}"
+        )
+    return url
+
+
+def _token(file: Path | None) -> str:
+    try:
+        token = file.read_text("utf-8").strip() if file else os.environ.get("GRAFANA_TOKEN", "").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"--token-file must be readable: {file} ({' '.join(str(error).split())})") from error
+    if not token or not token.isascii() or not token.isprintable():
+        where = str(file) if file else "GRAFANA_TOKEN"
+        raise ConfigurationError(f"{where}: must hold a service account's token, one line of printable ASCII")
+    return token
+
+
+@dataclass(frozen=True, slots=True)
+class _Store:
+    host: str
+    port: int
+    database: str
+    user: str
+    tls: bool
+
+
+def _store(host: str | None, config_file: Path | None, data_dir: Path | None) -> _Store:
+    from urllib.parse import urlsplit  # noqa: PLC0415
+
+    store = loaded(config_file, data_dir).config.store
+    parts = urlsplit(store.url or f"http://{store.host}:{store.http_port}")
+    tls = parts.scheme == "https"
+    user = (store.reader_user or store.user or _USER) if store.url else _USER
+    return _Store(
+        host or parts.hostname or "127.0.0.1", parts.port or (8443 if tls else 8123), store.database, user, tls
+    )
+
+
 def _files(
     dashboards_path: str,
     host: str | None,
@@ -100,22 +196,17 @@ def _files(
     config_file: Path | None,
     data_dir: Path | None,
 ) -> dict[PurePosixPath, str]:
-    from urllib.parse import urlsplit  # noqa: PLC0415
-
     from dashboards.files import generated  # noqa: PLC0415
     from dashboards.slo.files import read  # noqa: PLC0415
 
-    store = loaded(config_file, data_dir).config.store
-    parts = urlsplit(store.url or f"http://{store.host}:{store.http_port}")
-    user = (store.reader_user or store.user or _USER) if store.url else _USER
-    tls = parts.scheme == "https"
+    store = _store(host, config_file, data_dir)
     return generated(
-        host or parts.hostname or "127.0.0.1",
-        parts.port or (8443 if tls else 8123),
+        store.host,
+        store.port,
         store.database,
-        user,
+        store.user,
         dashboards_path,
-        tls=tls,
+        tls=store.tls,
         runbooks_url=runbooks,
         objectives=read(slos) if slos else (),
     )

@@ -1,0 +1,226 @@
+"""Dashboards, the data source and alert rules into a running Grafana, over its HTTP API.
+
+Through grafana-api, which the project's users ask for: a thin wrapper of requests, old, but it works. All of it is
+in this file. Shapes: Grafana's `/api` as of version 11 to 13; rule groups differ between files and HTTP.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+from urllib.parse import quote, urlsplit
+
+import requests
+from grafana_api.grafana_api import GrafanaAPI, GrafanaException
+
+from dashboards.grafana.layout import FOLDER
+from schemas.backoff import Backoff, BackoffPolicy
+from schemas.errors import ConfigurationError, SluicewayError
+
+FOLDER_UID = "sluiceway"
+TAG = "sluiceway"
+_PREFIX = "sluiceway-"
+_GROUP_PREFIX = "sluiceway "
+_TIMEOUT_S = 30.0
+_ATTEMPTS = 6
+_RETRIED = frozenset({429, 500, 502, 503, 504})
+_NEEDS = {
+    401: "the token is not known to it, or expired",
+    403: "the token needs the role Admin, or permission to write folders, data sources, dashboards and alert rules",
+}
+# Grafana's own of a dashboard.
+_OF_SERVER = ("id", "version", "iteration")
+Became = Literal["created", "updated", "same", "pruned"]
+
+
+class GrafanaError(SluicewayError):
+    """Grafana refused a request, or is away."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pushed:
+    """What became of one object."""
+
+    became: Became
+    kind: str
+    name: str
+
+
+class Grafana:
+    """One server.
+
+    Args:
+        url: its address, `http(s)://host[:port][/path]`.
+        token: of a service account.
+        sleep: waits between attempts.
+    """
+
+    def __init__(self, url: str, token: str, sleep: Callable[[float], None] = time.sleep) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ConfigurationError(f"--url must be http:// or https:// and a host, received {url!r}")
+        self._url = url
+        self._sleep = sleep
+        host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+        path = parts.path.strip("/")
+        self._api = GrafanaAPI(
+            token,
+            host=host,
+            port=parts.port,
+            url_path_prefix=f"{path}/" if path else "",
+            protocol=parts.scheme,
+            timeout=_TIMEOUT_S,
+        )
+
+    def ask(self, method: str, path: str, body: object = None) -> Any:
+        """The answer; None where there is no such thing, or the answer is empty.
+
+        Raises:
+            GrafanaError: it refused, or did not answer in several attempts.
+        """
+        waits = Backoff(BackoffPolicy(first_s=0.5, max_s=10.0))
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                # Else rules that came through the API could not be changed in Grafana, not even to silence one.
+                return getattr(self._api, method)(path, json=body, headers={"X-Disable-Provenance": "true"})
+            except GrafanaException as error:
+                if error.status_code == 404:
+                    return None
+                why = _NEEDS.get(error.status_code, _message(error))
+                if error.status_code not in _RETRIED or attempt == _ATTEMPTS:
+                    raise GrafanaError(f"{self._url}: {method} /api{path}: {error.status_code}: {why}") from error
+            except requests.exceptions.JSONDecodeError:
+                # Deletions answer with nothing.
+                return None
+            except requests.exceptions.RequestException as error:
+                if attempt == _ATTEMPTS:
+                    # The error itself may be long, and says the address again.
+                    raise GrafanaError(f"{self._url} does not answer ({type(error).__name__})") from error
+            self._sleep(waits.failed())
+        raise AssertionError("unreachable")
+
+
+def push(
+    grafana: Grafana, datasource: Mapping[str, Any], boards: Sequence[Mapping[str, Any]],
+    groups: Sequence[Mapping[str, Any]], *, prune: bool = False,
+) -> Iterator[Pushed]:  # fmt: skip
+    """Make the server hold these; what it holds already is not sent. An object a step, so that progress can be shown.
+
+    Args:
+        datasource: as in a provisioning file.
+        boards: dashboards as in their files.
+        groups: groups of alert rules as in a provisioning file.
+        prune: remove dashboards and groups that are ours, and not among these.
+
+    Raises:
+        GrafanaError: it stops there; what was pushed stays, and a next push goes on.
+    """
+    yield _folder(grafana)
+    yield _datasource(grafana, datasource)
+    for board in boards:
+        yield _board(grafana, board)
+    for group in groups:
+        yield _group(grafana, group)
+    if prune:
+        yield from _pruned(grafana, {board["uid"] for board in boards}, {group["name"] for group in groups})
+
+
+def _folder(grafana: Grafana) -> Pushed:
+    found = grafana.ask("GET", f"/folders/{FOLDER_UID}")
+    if found is None:
+        grafana.ask("POST", "/folders", {"uid": FOLDER_UID, "title": FOLDER})
+    return Pushed("same" if found else "created", "folder", FOLDER_UID)
+
+
+def _datasource(grafana: Grafana, wanted: Mapping[str, Any]) -> Pushed:
+    uid = str(wanted["uid"])
+    body = {"access": "proxy", **wanted}
+    found = grafana.ask("GET", f"/datasources/uid/{uid}")
+    if found is None:
+        grafana.ask("POST", "/datasources", body)
+    elif not _holds(found, body):
+        grafana.ask("PUT", f"/datasources/uid/{uid}", body)
+    return Pushed(_became(found, body), "datasource", uid)
+
+
+def _board(grafana: Grafana, wanted: Mapping[str, Any]) -> Pushed:
+    uid = str(wanted["uid"])
+    found = grafana.ask("GET", f"/dashboards/uid/{quote(uid, safe='')}")
+    held = found and found["dashboard"]
+    moved = found and found.get("meta", {}).get("folderUid") != FOLDER_UID
+    body = {name: value for name, value in wanted.items() if name not in _OF_SERVER}
+    if held and not moved and _holds(held, body):
+        return Pushed("same", "dashboard", uid)
+    # No id: another server's would be another dashboard's here.
+    whole = {"dashboard": {**body, "id": None}, "folderUid": FOLDER_UID, "overwrite": True, "message": "sluiceway"}
+    grafana.ask("POST", "/dashboards/db", whole)
+    return Pushed("updated" if held else "created", "dashboard", uid)
+
+
+def _group(grafana: Grafana, group: Mapping[str, Any]) -> Pushed:
+    name = str(group["name"])
+    path = f"/v1/provisioning/folder/{FOLDER_UID}/rule-groups/{quote(name, safe='')}"
+    body = {
+        "title": name,
+        "folderUid": FOLDER_UID,
+        "interval": int(str(group["interval"]).removesuffix("s")),
+        "rules": [_rule(rule, name) for rule in group["rules"]],
+    }
+    found = grafana.ask("GET", path)
+    if not (found and _holds(found, body)):
+        grafana.ask("PUT", path, body)
+    return Pushed(_became(found, body), "rules", name)
+
+
+def _rule(rule: Mapping[str, Any], group: str) -> dict[str, Any]:
+    """A rule of a file in the names that HTTP has."""
+    kept = ("uid", "title", "condition", "for", "noDataState", "execErrState", "data", "labels", "annotations")
+    return {
+        **{name: rule[name] for name in kept},
+        "keep_firing_for": rule["keepFiringFor"],
+        "missingSeriesEvalsToResolve": rule["missing_series_evals_to_resolve"],
+        "folderUID": FOLDER_UID,
+        "ruleGroup": group,
+        "orgID": 1,
+    }
+
+
+def _pruned(grafana: Grafana, boards: set[str], groups: set[str]) -> Iterator[Pushed]:
+    for found in grafana.ask("GET", f"/search?type=dash-db&limit=5000&tag={TAG}&folderUIDs={FOLDER_UID}") or []:
+        uid = str(found["uid"])
+        # A dashboard of somebody's in our folder, with our tag, is still theirs.
+        if uid.startswith(_PREFIX) and uid not in boards and TAG in found.get("tags", []):
+            grafana.ask("DELETE", f"/dashboards/uid/{quote(uid, safe='')}")
+            yield Pushed("pruned", "dashboard", uid)
+    of_rules = grafana.ask("GET", "/v1/provisioning/alert-rules") or []
+    held = {str(rule["ruleGroup"]) for rule in of_rules if rule.get("folderUID") == FOLDER_UID}
+    for name in sorted(held):
+        if name.startswith(_GROUP_PREFIX) and name not in groups:
+            grafana.ask("DELETE", f"/v1/provisioning/folder/{FOLDER_UID}/rule-groups/{quote(name, safe='')}")
+            yield Pushed("pruned", "rules", name)
+
+
+def _became(found: object, wanted: object) -> Became:
+    return "created" if not found else "same" if _holds(found, wanted) else "updated"
+
+
+def _holds(found: Any, wanted: Any) -> bool:
+    """Whether all that is wanted is there. A server adds defaults of its own, which are none of ours."""
+    if isinstance(wanted, Mapping):
+        return isinstance(found, Mapping) and all(
+            name in found and _holds(found[name], value) for name, value in wanted.items()
+        )
+    if isinstance(wanted, list | tuple):
+        return (
+            isinstance(found, list)
+            and len(found) == len(wanted)
+            and all(_holds(one, other) for one, other in zip(found, wanted, strict=True))
+        )
+    return bool(found == wanted)
+
+
+def _message(error: GrafanaException) -> str:
+    said = error.response.get("message", "") if isinstance(error.response, Mapping) else str(error.response)
+    return " ".join(str(said).split())[:300] or "no reason given"
