@@ -12,6 +12,10 @@ from typing import Any
 
 import pytest
 from clickhouse_connect.driver.query import QueryResult
+from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+from opentelemetry.sdk.resources import Resource
 
 from dashboards.alerts.rule import Rule
 from dashboards.alerts.rules import RULES
@@ -32,6 +36,9 @@ EMPTY = {
     ("sluiceway-fleet", "Deployments"),
     ("sluiceway-service", "Deployments"),
 }
+RUNTIME_SERVICE = "host of tests"
+LEVELS = ["process.cpu.utilization", "process.memory.usage", "system.cpu.utilization", "system.memory.utilization",
+          "jvm.memory.used", "jvm.thread.count"]  # fmt: skip
 SERVICES = ("sluiceway-fleet", "Services", "table")
 METRIC_OF = {
     "Rate": "Kind = 'sum'",
@@ -78,7 +85,32 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
         while not running.ask(edges)[0][0] or running.ask(ours)[0][0] < 10:
             assert time.monotonic() < deadline_s
             time.sleep(0.5)
+        send_runtime_metrics(running)
         yield running
+
+
+def send_runtime_metrics(pipeline: Pipeline) -> None:
+    """What semantic conventions name of process, host and runtime, from a real SDK, twice some seconds apart."""
+    exporter = OTLPMetricExporter(endpoint=f"{pipeline.otlp_http}/v1/metrics")
+    reader = PeriodicExportingMetricReader(exporter, export_interval_millis=float("inf"))
+    provider = MeterProvider([reader], resource=Resource.create({"service.name": RUNTIME_SERVICE, "host.name": "h-1"}))
+    meter = provider.get_meter("runtime")
+    counters = [meter.create_counter(name) for name in ("process.cpu.time", "system.network.io", "system.disk.io")]
+    levels = [meter.create_gauge(name) for name in LEVELS]
+    pauses = meter.create_histogram("jvm.gc.duration", unit="s", explicit_bucket_boundaries_advisory=[0.01, 0.1, 1])
+    for _ in range(2):
+        for number, level in enumerate(levels, 1):
+            level.set(number / 10, {"system.device": "d"})
+        for counter in counters:
+            counter.add(100, {"network.io.direction": "receive"})
+        pauses.record(0.05)
+        assert provider.force_flush()
+    provider.shutdown()
+    ours = f"SELECT uniqExact(MetricName) FROM metrics_1d WHERE ServiceName = '{RUNTIME_SERVICE}'"
+    deadline_s = time.monotonic() + 60
+    while pipeline.ask(ours)[0][0] < len(LEVELS) + len(counters) + 1:
+        assert time.monotonic() < deadline_s
+        time.sleep(0.2)
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +123,8 @@ def over(pipeline: Pipeline) -> Range:
 
 def with_metric(pipeline: Pipeline, over: Range, each: Asked) -> Range:
     """A metric of the kind that a panel is for, and a service that sends it."""
+    if each.board == "sluiceway-runtime":
+        return replace(over, variables={**over.variables, "service": RUNTIME_SERVICE})
     if each.board != "sluiceway-metrics" or each.title not in METRIC_OF:
         return over
     [(service, metric)] = pipeline.ask(
