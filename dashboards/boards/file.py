@@ -14,12 +14,16 @@ ALL = "$__all"
 
 @dataclass(frozen=True, slots=True)
 class Variable:
-    """A choice above the panels. Without `sql` it is free text; `several` allows more than one value, and all."""
+    """A choice above the panels. Without `sql` it is free text; `several` allows more than one value, and all.
+
+    `fixed` is the value of one that nobody chooses.
+    """
 
     name: str
     label: str
     sql: str
     several: bool
+    fixed: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +80,7 @@ def read(text: str) -> BoardFile:
         variables=[
             _variable(each)
             for each in found.get("templating", {}).get("list", [])
-            if each["type"] in ("query", "textbox")
+            if each["type"] in ("query", "textbox", "constant")
         ],
         panels=[_panel(each) for each in found["panels"]],
         marks=[
@@ -104,6 +108,7 @@ def _variable(found: Mapping[str, Any]) -> Variable:
         found.get("label") or found["name"],
         query["rawSql"] if isinstance(query, Mapping) and found["type"] == "query" else "",
         bool(found.get("includeAll")),
+        str(query) if found["type"] == "constant" else None,
     )
 
 

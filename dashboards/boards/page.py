@@ -72,7 +72,8 @@ async def read(
             choice, value = await _chosen(store, board, variable, of_it, asked.get(f"{_PREFIX}{variable.name}", ()))
         except (StoreUnavailableError, OverloadedError, MacroError) as error:
             choice, value, problem = Choice(variable, [], "", every=True), "", str(error)
-        choices.append(choice)
+        if variable.fixed is None:
+            choices.append(choice)
         variables[variable.name] = value
     over = Range(over.from_s, over.to_s, over.interval_s, variables)
     kept = [
@@ -92,6 +93,8 @@ async def read(
 async def _chosen(
     store: StoreReader, board: BoardFile, variable: Variable, over: Range, asked: Sequence[str]
 ) -> tuple[Choice, str | Sequence[str]]:
+    if variable.fixed is not None:
+        return Choice(variable, [], variable.fixed, every=False), variable.fixed
     wanted = [value[:500] for value in asked if value and value != ALL]
     if not variable.sql:
         text = wanted[0] if wanted else ""

@@ -89,16 +89,23 @@ def _variable(match: re.Match[str], over: Range) -> str:
     value = over.variables[name]
     values = [value] if isinstance(value, str) else list(value)
     if form == "singlequote":
-        # Unlike in Grafana, a `$` in a value is not one of the statement: its server would take `$__timeFilter(` for a
-        # macro, and what follows the value for its argument.
-        escaped = (each.replace("\\", "\\\\").replace("'", "\\'").replace("$", "\\x24") for each in values)
-        return ",".join(f"'{each}'" for each in escaped)
+        return ",".join(text_literal(each) for each in values)
     if form not in (None, "raw", "csv"):
         raise MacroError(f"no such form of a variable: {form!r}")
     if form is None and not isinstance(value, str):
         # The plugin quotes several values, and escapes none: queries of ours say `singlequote`.
         return "'" + "','".join(values) + "'"
     return ",".join(values)
+
+
+def text_literal(value: str) -> str:
+    """A text in SQL that is none of Grafana's macros or variables, whatever it says.
+
+    Unlike in Grafana, a `$` of a variable's value is none of the statement's: its server would take `$__timeFilter(`
+    for a macro, and what follows the value for its argument.
+    """
+    escaped = value.replace("\\", "\\\\").replace("'", "\\'").replace("$", "\\x24").replace("[[", "[\\x5b")
+    return f"'{escaped}'"
 
 
 def _replaced(sql: str, macros: Mapping[str, Callable[[list[str]], str]], *, only: frozenset[str] | None = None) -> str:

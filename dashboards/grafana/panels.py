@@ -112,6 +112,11 @@ def query_variable(name: str, label: str, sql: str, *, with_all: bool = False) -
     return made.include_all(True).multi(True).all_value("") if with_all else made
 
 
+def fixed_variable(name: str, value: str) -> Any:
+    """Of one value that nobody chooses."""
+    return dashboard.ConstantVariable(name).value(value)
+
+
 def text_variable(name: str, label: str) -> Any:
     """Free text."""
     return dashboard.TextBoxVariable(name).label(label)

@@ -6,6 +6,7 @@ in this file. Shapes: Grafana's `/api` as of version 11 to 13; rule groups diffe
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -104,7 +105,7 @@ class Grafana:
 
 def push(
     grafana: Grafana, datasource: Mapping[str, Any], boards: Sequence[Mapping[str, Any]],
-    groups: Sequence[Mapping[str, Any]], *, prune: bool = False,
+    groups: Sequence[Mapping[str, Any]], *, prune: bool = False, keep: re.Pattern[str] | None = None,
 ) -> Iterator[Pushed]:  # fmt: skip
     """Make the server hold these; what it holds already is not sent. An object a step, so that progress can be shown.
 
@@ -113,6 +114,7 @@ def push(
         boards: dashboards as in their files.
         groups: groups of alert rules as in a provisioning file.
         prune: remove dashboards and groups that are ours, and not among these.
+        keep: names of dashboards that are not removed, though they are ours.
 
     Raises:
         GrafanaError: it stops there; what was pushed stays, and a next push goes on.
@@ -124,7 +126,7 @@ def push(
     for group in groups:
         yield _group(grafana, group)
     if prune:
-        yield from _pruned(grafana, {board["uid"] for board in boards}, {group["name"] for group in groups})
+        yield from _pruned(grafana, {board["uid"] for board in boards}, {group["name"] for group in groups}, keep)
 
 
 def _folder(grafana: Grafana) -> Pushed:
@@ -187,11 +189,12 @@ def _rule(rule: Mapping[str, Any], group: str) -> dict[str, Any]:
     }
 
 
-def _pruned(grafana: Grafana, boards: set[str], groups: set[str]) -> Iterator[Pushed]:
+def _pruned(grafana: Grafana, boards: set[str], groups: set[str], keep: re.Pattern[str] | None) -> Iterator[Pushed]:
     for found in grafana.ask("GET", f"/search?type=dash-db&limit=5000&tag={TAG}&folderUIDs={FOLDER_UID}") or []:
         uid = str(found["uid"])
         # A dashboard of somebody's in our folder, with our tag, is still theirs.
-        if uid.startswith(_PREFIX) and uid not in boards and TAG in found.get("tags", []):
+        kept = uid in boards or (keep is not None and keep.fullmatch(uid))
+        if uid.startswith(_PREFIX) and not kept and TAG in found.get("tags", []):
             grafana.ask("DELETE", f"/dashboards/uid/{quote(uid, safe='')}")
             yield Pushed("pruned", "dashboard", uid)
     of_rules = grafana.ask("GET", "/v1/provisioning/alert-rules") or []

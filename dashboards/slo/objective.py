@@ -9,6 +9,7 @@ from importlib import resources
 from typing import Literal
 
 from dashboards.alerts.rule import Severity
+from dashboards.grafana.macros import text_literal
 from dashboards.slo.burn_rates import ABSOLUTES, BURN_RATES, BurnRate
 from schemas import sql
 
@@ -85,13 +86,9 @@ def query(name: str, objectives: Iterable[Objective], severity: Severity = "page
 
 
 def _row(of: Objective, severity: Severity) -> str:
-    kinds = ", ".join(_text(kind) for kind in of.kinds)
-    pairs = ", ".join(f"({_text(name)}, {long}, {short}, {share!r})" for name, long, short, share in of.pairs(severity))
-    texts = ", ".join(_text(text) for text in (of.name, of.service, of.tenant, of.environment, of.operation))
+    kinds = ", ".join(text_literal(kind) for kind in of.kinds)
+    pairs = ", ".join(
+        f"({text_literal(name)}, {long}, {short}, {share!r})" for name, long, short, share in of.pairs(severity)
+    )
+    texts = ", ".join(text_literal(text) for text in (of.name, of.service, of.tenant, of.environment, of.operation))
     return f"({texts}, [{kinds}], {of.fast_below}, {of.target!r}, {of.period_s}, {of.min_failures}, [{pairs}])"
-
-
-def _text(value: str) -> str:
-    """A literal that is none of Grafana's macros or variables, whatever a service is called."""
-    escaped = value.replace("\\", "\\\\").replace("'", "\\'").replace("$", "\\x24").replace("[[", "[\\x5b")
-    return f"'{escaped}'"

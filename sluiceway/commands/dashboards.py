@@ -6,12 +6,15 @@ import difflib
 import os
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from schemas.errors import ConfigurationError
 from sluiceway.commands.options import ConfigFile, DataDir, loaded
+
+if TYPE_CHECKING:
+    from dashboards.definitions.inventory import Inventory
 
 app = typer.Typer(no_args_is_help=True, help="Grafana's dashboards and alert rules, made as files.")
 _Folder = Annotated[Path, typer.Option("--to", metavar="DIR", help="Grafana's provisioning folder, or a copy of it.")]
@@ -28,6 +31,9 @@ _Slos = Annotated[
         "--slos", metavar="DIR", help="OpenSLO files to make a dashboard and alert rules of; see docs/slos.md."
     ),
 ]
+_Services = Annotated[
+    bool, typer.Option("--services", help="Also a dashboard of each service in the store, with what it sends.")
+]
 _USER = "default"
 _RUNBOOKS = "docs/runbooks"
 _DEFAULT_FOLDER = Path("grafana")
@@ -41,6 +47,7 @@ def generate(
     host: _Host = None,
     runbooks: _Runbooks = _RUNBOOKS,
     slos: _Slos = None,
+    services: _Services = False,
     config_file: ConfigFile = None,
     data_dir: DataDir = None,
 ) -> None:
@@ -51,7 +58,7 @@ def generate(
 
     Example: `sluiceway dashboards generate --to /etc/grafana/provisioning`
     """
-    files = _files(dashboards_path, host, runbooks, slos, config_file, data_dir)
+    files = _files(dashboards_path, host, runbooks, slos, services, config_file, data_dir)
     for path, text in files.items():
         file = to / path
         state = "same" if file.is_file() and file.read_text("utf-8") == text else "wrote"
@@ -59,7 +66,7 @@ def generate(
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(text, "utf-8")
         typer.echo(f"{state:<7} {file}")
-    for file in _left_over(to, files):
+    for file in _left_over(to, files, services=services):
         file.unlink()
         typer.echo(f"removed {file}")
 
@@ -71,6 +78,7 @@ def diff(
     host: _Host = None,
     runbooks: _Runbooks = _RUNBOOKS,
     slos: _Slos = None,
+    services: _Services = False,
     config_file: ConfigFile = None,
     data_dir: DataDir = None,
 ) -> None:
@@ -78,7 +86,7 @@ def diff(
 
     Example: `sluiceway dashboards diff --to /etc/grafana/provisioning`
     """
-    files = _files(dashboards_path, host, runbooks, slos, config_file, data_dir)
+    files = _files(dashboards_path, host, runbooks, slos, services, config_file, data_dir)
     differing = False
     for path, text in files.items():
         file = to / path
@@ -89,7 +97,7 @@ def diff(
                 found.splitlines(), text.splitlines(), str(file), f"{file} (generated)", lineterm=""
             )
             typer.echo("\n".join(lines))
-    for file in _left_over(to, files):
+    for file in _left_over(to, files, services=services):
         differing = True
         typer.echo(f"would be removed: {file}")
     raise typer.Exit(1 if differing else 0)
@@ -111,6 +119,7 @@ def push(
     host: _Host = None,
     runbooks: _Runbooks = _RUNBOOKS,
     slos: _Slos = None,
+    services: _Services = False,
     config_file: ConfigFile = None,
     data_dir: DataDir = None,
 ) -> None:
@@ -125,20 +134,23 @@ def push(
     from collections import Counter  # noqa: PLC0415
 
     from dashboards import files  # noqa: PLC0415
+    from dashboards.definitions.of_service import OF_INVENTORY  # noqa: PLC0415
     from dashboards.grafana.push import Grafana  # noqa: PLC0415
     from dashboards.grafana.push import push as pushing  # noqa: PLC0415
     from dashboards.slo.files import read  # noqa: PLC0415
 
     grafana = Grafana(_safe(url, insecure=insecure), _token(token_file))
     objectives = read(slos) if slos else ()
+    of_services = _inventories(config_file, data_dir) if services else ()
     store = _store(host, config_file, data_dir)
     counts: Counter[str] = Counter()
     for done in pushing(
         grafana,
         files.datasource(store.host, store.port, store.database, store.user, tls=store.tls),
-        [json.loads(board.json()) for board in files.boards(objectives)],
+        [json.loads(board.json()) for board in files.boards(objectives, of_services)],
         files.alert_groups(objectives, runbooks),
         prune=prune,
+        keep=None if services else OF_INVENTORY,
     ):
         counts[done.became] += 1
         typer.echo(f"{done.became:<8} {done.kind:<11} {done.name}")
@@ -193,6 +205,7 @@ def _files(
     host: str | None,
     runbooks: str,
     slos: Path | None,
+    services: bool,
     config_file: Path | None,
     data_dir: Path | None,
 ) -> dict[PurePosixPath, str]:
@@ -209,10 +222,29 @@ def _files(
         tls=store.tls,
         runbooks_url=runbooks,
         objectives=read(slos) if slos else (),
+        services=_inventories(config_file, data_dir) if services else (),
     )
 
 
-def _left_over(to: Path, files: dict[PurePosixPath, str]) -> list[Path]:
-    """Dashboards that we wrote once and no longer define."""
+def _inventories(config_file: Path | None, data_dir: Path | None) -> list[Inventory]:
+    import time  # noqa: PLC0415
+
+    from dashboards.definitions.inventory import inventories  # noqa: PLC0415
+    from sluiceway.store_access import StoreAccess  # noqa: PLC0415
+
+    with StoreAccess.of(loaded(config_file, data_dir).config).reader() as client:
+        return inventories(
+            lambda sql, parameters: client.query(sql, parameters=dict(parameters)).named_results(), int(time.time())
+        )
+
+
+def _left_over(to: Path, files: dict[PurePosixPath, str], *, services: bool) -> list[Path]:
+    """Dashboards that we wrote once and no longer define. Of services only where they were asked for."""
+    from dashboards.definitions.of_service import OF_INVENTORY  # noqa: PLC0415
+
     wanted = {to / path for path in files}
+    if not services:
+        wanted |= {
+            file for file in (to / "dashboards" / "sluiceway").glob("*.json") if OF_INVENTORY.fullmatch(file.stem)
+        }
     return sorted(file for file in (to / "dashboards" / "sluiceway").glob("sluiceway-*.json") if file not in wanted)

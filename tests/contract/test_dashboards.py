@@ -19,6 +19,9 @@ from opentelemetry.sdk.resources import Resource
 
 from dashboards.alerts.rule import Rule
 from dashboards.alerts.rules import RULES
+from dashboards.boards.file import read as read_file
+from dashboards.definitions.inventory import inventories
+from dashboards.definitions.of_service import board as board_of
 from dashboards.files import boards
 from dashboards.grafana.macros import Range, expand
 from dashboards.slo.files import read
@@ -164,6 +167,27 @@ def test_a_query_looks_at_the_time_range_only(pipeline: Pipeline, over: Range, e
         assert {(row["Calls"], row["BudgetLeft"]) for row in found.named_results()} == {(0, None)}
         return
     assert [row for row in found.result_rows if any(row)] == [] if each.kind == "stat" else not found.result_rows
+
+
+def test_every_service_has_a_dashboard_of_what_it_sends(pipeline: Pipeline, over: Range) -> None:
+    def ask(sql: str, parameters: Mapping[str, Any]) -> Any:
+        return pipeline.store.query(sql, parameters=dict(parameters)).named_results()
+
+    found = {each.service: each for each in inventories(ask, int(time.time()))}
+    assert {"checkout", "payment", "cart", "email"} <= set(found)
+    for service in ("checkout", "payment", "cart"):
+        inventory = found[service]
+        [(databases,)] = pipeline.ask(
+            f"SELECT countIf(SpanAttributes['db.system.name'] != '') FROM otel_traces WHERE ServiceName = '{service}'"
+        )
+        drawn = read_file(board_of(inventory).json())
+        assert ("Databases" in [panel.title for panel in drawn.panels]) == (databases > 0)
+        fixed = {each.name: each.fixed or "" for each in drawn.variables}
+        for panel in drawn.panels:
+            for sql in panel.queries.values():
+                answer = pipeline.store.query(expand(sql, replace(over, variables=fixed)))
+                # Not every service warns in a short demo.
+                assert answer.result_rows or panel.title == "Warnings and errors", (service, panel.title)
 
 
 def test_ids_titles_and_places_of_panels_are_whole() -> None:
