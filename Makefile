@@ -36,7 +36,8 @@ $(STAMP): pyproject.toml
 
 .PHONY: demo
 demo: $(STAMP) ## run the pipeline with a shop that sends to it; DEMO_S=60 ends by itself, with the audit's exit code
-	@$(BIN)/sluiceway demo $(if $(DEMO_S),--seconds $(DEMO_S))
+	@SLUICEWAY_ALERTS__EVALUATE=true SLUICEWAY_ALERTS__SLO_FOLDER=slos \
+		$(BIN)/sluiceway demo $(if $(DEMO_S),--seconds $(DEMO_S))
 
 .PHONY: up
 up: $(STAMP) ## run the pipeline without the demo load, until Ctrl-C

@@ -72,6 +72,9 @@ def routes(
 def who(
     service: Annotated[str, typer.Argument(help="As in service.name.")],
     owners: _Owners = _OWNERS,
+    slos: Annotated[
+        Path | None, typer.Option("--slos", metavar="DIR", help="OpenSLO files, for the rules of its objectives.")
+    ] = None,
 ) -> None:
     """Show who would be told about a service, by which rule, where, and why.
 
@@ -81,16 +84,19 @@ def who(
     from dashboards.alerts.owners import read  # noqa: PLC0415
     from dashboards.alerts.routes import Router  # noqa: PLC0415
     from dashboards.alerts.rules import RULES  # noqa: PLC0415
+    from dashboards.slo.files import read as read_objectives  # noqa: PLC0415
+    from dashboards.slo.rules import burn_rules  # noqa: PLC0415
     from sluiceway.commands.query import print_table  # noqa: PLC0415
 
     found = read(owners)
+    objectives = [each for each in (read_objectives(slos) if slos else ()) if each.service == service]
     name = found.team_of("service", service)
     team = found.teams[name]
     why = "services" if service in found.services else "default"
     typer.echo(f"{service} is owned by {name} ({why} in {owners}); responsible: {team.dri}")
     rows = [
         [rule.name, rule.severity, name, _where(getattr(team, rule.severity).model_dump(exclude_none=True)), rule.title]
-        for rule in RULES
+        for rule in [*RULES, *burn_rules(objectives)]
         if rule.owner == "service"
     ]
     print_table(["rule", "severity", "team", "where", "when"], rows)

@@ -91,7 +91,8 @@ def _traffic_and_audit(config: Config, seconds: float | None, rate: float) -> in
 
     http = f"http://{config.ingest.http_host}:{config.ingest.http_port}"
     grpc = f"http://{config.ingest.grpc_host}:{config.ingest.grpc_port}"
-    typer.echo(f"look at      http://{config.viewer.host}:{config.viewer.port}")
+    pages = f"http://{config.viewer.host}:{config.viewer.port}"
+    typer.echo(f"look at      {pages}, dashboards {pages}/boards, alerts {pages}/alerts")
     typer.echo('ask          sluiceway query "SELECT ServiceName, count() FROM otel_traces GROUP BY 1"')
     typer.echo(f"send more    OTLP to {grpc} (gRPC) or {http} (HTTP)")
     typer.echo(f"traffic      {f'{seconds:g} s' if seconds else 'until Ctrl-C'}, payment 1.4.2 is a bad release")

@@ -138,6 +138,16 @@ def test_the_command_says_to_whom_a_page_goes_on_and_after_how_long(
     assert "from payments, after 1h to infra: Ida" in capsys.readouterr().out
 
 
+def test_the_command_names_the_rules_of_a_services_objectives(
+    tmp_path: Path, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    slos = str(Path(__file__).resolve().parents[2] / "slos")
+    assert run("alerts", "test", "checkout", "--owners", str(file), "--slos", slos) == 0
+    assert "slo-burn-page" in capsys.readouterr().out
+    assert run("alerts", "test", "cart", "--owners", str(file), "--slos", slos) == 0
+    assert "slo-burn" not in capsys.readouterr().out
+
+
 def test_the_command_says_who_is_told_and_why(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("alerts", "test", "payment", "--owners", str(file)) == 0
     out = capsys.readouterr().out
