@@ -46,6 +46,8 @@ class Pipeline(Evidence):
             "SLUICEWAY_INGEST__HTTP_PORT": str(self.http_port),
             "SLUICEWAY_STORE__HTTP_PORT": str(store_port),
             "SLUICEWAY_VIEWER__PORT": str(viewer_port),
+            # Each point is a series of its own here, named by its number: beyond a budget it would lose its name.
+            "SLUICEWAY_GUARD__SERIES_BUDGETS": "false",
             # Short batches, so that a random moment is seldom between two of them.
             "SLUICEWAY_BATCH__MAX_AGE_S": "0.1",
             **(settings or {}),
