@@ -100,7 +100,7 @@ class Response:
         rule = self._rules.get(of.rule)
         return rule is not None and now_s - of.seen_s <= MISSING_EVALUATIONS * rule.every_s
 
-    def fired(self, rule: Rule, change: Change, trace: str, culprit: str) -> None:
+    def fired(self, rule: Rule, change: Change, trace: str, culprit: str = "") -> None:
         """An alert began to fire; `trace` shows it, `culprit` most likely is to blame, both may be ''."""
         if (rule.name, change.labels) in self._open:
             return
