@@ -19,6 +19,7 @@ from schemas.kafka_log import decode_record
 from schemas.kafka_settings import KafkaSettings
 from schemas.log import Entry, Record
 from schemas.signals import Signal, topic
+from tests.faults.pipeline import wait_until
 from tests.kafka_broker import create_topic, fresh_name
 from tests.otel_collector import require_collector
 from tests.otlp_requests import NOW_NS, items
@@ -116,6 +117,12 @@ def test_items_of_a_trace_from_many_requests_are_on_one_partition(kafka: Broker)
         assert {record.partition for record in found} == set(range(PARTITIONS))
 
 
+def _known(admin: KafkaAdminClient, name: str) -> int:
+    """Partitions whose leader the broker can name."""
+    [found] = admin.describe_topics([name])
+    return sum(each["error_code"] == 0 for each in found["partitions"])
+
+
 def test_a_topic_that_has_grown_is_used_whole(kafka: Broker) -> None:
     rng, chosen = random.Random(6), settings(kafka)
     ids = [rng.randbytes(16) for _ in range(200)]
@@ -125,6 +132,8 @@ def test_a_topic_that_has_grown_is_used_whole(kafka: Broker) -> None:
     admin = KafkaAdminClient(bootstrap_servers=kafka.bootstrap)
     try:
         admin.create_partitions({chosen.traces_topic: NewPartitions(2 * PARTITIONS)})
+        # The controller answers first; the broker that a producer asks hears of it afterwards.
+        wait_until(lambda: _known(admin, chosen.traces_topic) == 2 * PARTITIONS, "the broker to know the new ones")
     finally:
         admin.close()
     writer = KafkaLogWriter(chosen, MAX_RECORD_BYTES)

@@ -105,6 +105,9 @@ def _spans(rollup: str, start_of: str) -> tuple[str, str]:
     )
 
 
+# A trace of this service alone is told by its tenant, as rows of the other rollups are.
+_TENANT = f"if(TraceId IN (SELECT TraceId FROM otel_traces WHERE TenantId = '{SELF_TENANT}'), '{SELF_TENANT}', '')"
+
 # Rollup to what it holds and to the same from its base table: one row a group on each side.
 _ROLLUPS: Mapping[str, tuple[str, str]] = {
     "spans_1m": _spans("spans_1m", "toStartOfMinute"),
@@ -126,8 +129,8 @@ _ROLLUPS: Mapping[str, tuple[str, str]] = {
         " UNION ALL ".join(_METRIC_DAYS.format(kind=kind) for kind in _METRIC_KINDS),
     ),
     "otel_traces_trace_id_ts": (
-        "SELECT TraceId, min(Start), max(End) FROM otel_traces_trace_id_ts GROUP BY TraceId",
-        """SELECT TraceId, toDateTime(min(Timestamp)), toDateTime(max(Timestamp)) FROM otel_traces
+        f"SELECT TraceId, min(Start), max(End), {_TENANT} FROM otel_traces_trace_id_ts GROUP BY TraceId",
+        f"""SELECT TraceId, toDateTime(min(Timestamp)), toDateTime(max(Timestamp)), {_TENANT} FROM otel_traces
             WHERE TraceId != '' GROUP BY TraceId""",
     ),
 }
