@@ -14,6 +14,7 @@ from urllib.request import urlopen
 import clickhouse_connect
 from clickhouse_connect.driver.client import Client
 
+from dashboards.boards.file import provided
 from dashboards.settings import ViewerSettings
 from dashboards.viewer.health import HealthFigures
 from dashboards.viewer.serve import Viewer
@@ -110,7 +111,8 @@ def insert(client: Client, table: str, rows: Iterable[Mapping[str, Any]], databa
 @contextmanager
 def serving(store_url: str, health: GivenHealth | None = None, **settings: Any) -> Iterator[Viewer]:
     """A viewer on a free port for as long as the block runs."""
-    viewer = Viewer(ViewerSettings(port=0, **settings), partial(connect, store_url), health or GivenHealth())
+    chosen = ViewerSettings(port=0, **settings)
+    viewer = Viewer(chosen, partial(connect, store_url), health or GivenHealth(), boards=provided())
     viewer.start()
     try:
         yield viewer

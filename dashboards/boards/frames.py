@@ -14,7 +14,7 @@ from dashboards.boards.file import Panel
 from dashboards.boards.units import text_of, unit_of
 from dashboards.store import Frame
 from dashboards.viewer import figures
-from dashboards.viewer.charts import Chart, Values, chart
+from dashboards.viewer.charts import Chart, Marks, Values, chart
 
 COLOURS = 8
 # More lines than these tell nobody anything, and make a page slow.
@@ -52,7 +52,7 @@ class Drawing:
     tables: Sequence[tuple[str, Table]]
 
 
-def lines(panel: Panel, frame: Frame, marks: Mapping[str, float], over_s: tuple[int, int]) -> tuple[Chart, bool]:
+def lines(panel: Panel, frame: Frame, marks: Marks, over_s: tuple[int, int]) -> tuple[Chart, bool]:
     """Time series: a column of times, at most one of labels, values. The chart, and whether lines were left out."""
     unit, factor = unit_of(panel.unit)
     labels = [place for place, kind in enumerate(frame.kinds) if kind == "text"]

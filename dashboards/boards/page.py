@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import urlencode
@@ -13,9 +15,11 @@ from dashboards.grafana.macros import MacroError, Range, expand
 from dashboards.settings import ViewerSettings
 from dashboards.store import Frame, StoreReader
 from dashboards.viewer import trace
-from dashboards.viewer.charts import Chart
+from dashboards.viewer.charts import Chart, Marks
 from dashboards.viewer.window import Window
 from schemas.errors import OverloadedError, StoreUnavailableError
+
+_log = logging.getLogger(__name__)
 
 # A variable's values: more are typed, not chosen.
 _OPTIONS_MAX = 1000
@@ -99,7 +103,7 @@ async def _chosen(
     if not variable.sql:
         text = wanted[0] if wanted else ""
         return Choice(variable, [], text, every=not text), text
-    frame = await store.frame(f"{board.uid}/{variable.name}", expand(variable.sql, over))
+    frame = await store.frame(f"{board.uid}/{variable.name}", expand(variable.sql, over, text_only=True))
     # The last column is the value, as in Grafana; one that was asked for stays a choice.
     found = [str(row[-1]) for row in frame.rows[:_OPTIONS_MAX]]
     options = [*found, *(value for value in wanted if value not in found)]
@@ -109,39 +113,49 @@ async def _chosen(
     return Choice(variable, [(each, each in wanted) for each in options], "", every=not wanted), wanted or ""
 
 
-async def _marks(store: StoreReader, board: BoardFile, over: Range) -> dict[str, float]:
-    marks: dict[str, float] = {}
+async def _marks(store: StoreReader, board: BoardFile, over: Range) -> Marks:
+    marks: list[tuple[str, float]] = []
     for name, sql in board.marks:
         try:
-            frame = await store.frame(f"{board.uid}/{name}", expand(sql, over))
+            frame = await store.frame(f"{board.uid}/{name}", expand(sql, over, text_only=True))
         except (StoreUnavailableError, OverloadedError, MacroError):
             # They explain; without them the figures are the same.
             continue
-        for row in frame.dicts()[:_MARKS_MAX]:
-            marks[str(row.get("title") or name)] = row["time"].timestamp()
+        marks += [
+            (str(row.get("title") or name), row["time"].timestamp())
+            for row in frame.dicts()[:_MARKS_MAX]
+            if isinstance(row.get("time"), dt.datetime)
+        ]
     return marks
 
 
 async def _shown(
-    store: StoreReader, board: BoardFile, panel: Panel, over: Range, marks: Mapping[str, float], time_range: str,
+    store: StoreReader, board: BoardFile, panel: Panel, over: Range, marks: Marks, time_range: str,
     settings: ViewerSettings,
 ) -> Shown:  # fmt: skip
     try:
         if panel.kind == "traces":
             return await _trace(store, panel, over, settings)
         found = await asyncio.gather(
-            *(store.frame(f"{board.uid}/{panel.title}", expand(sql, over)) for sql in panel.queries.values())
+            *(
+                store.frame(f"{board.uid}/{panel.title}", expand(sql, over, text_only=True))
+                for sql in panel.queries.values()
+            )
         )
     except (StoreUnavailableError, OverloadedError, MacroError) as error:
         return Shown(panel, problem=str(error))
     if not any(frame.rows for frame in found):
         return Shown(panel, empty=True)
-    return _drawn(panel, dict(zip(panel.queries, found, strict=True)), marks, time_range, (over.from_s, over.to_s))
+    of_queries = dict(zip(panel.queries, found, strict=True))
+    try:
+        return _drawn(panel, of_queries, marks, time_range, (over.from_s, over.to_s))
+    except (LookupError, ValueError, TypeError, AttributeError) as error:
+        # A frame unlike what its panel takes, whatever it lacks, costs this panel alone.
+        _log.exception("panel %r of %s", panel.title, board.uid)
+        return Shown(panel, problem=f"The rows found do not fit a {panel.kind} panel: {error!r}")
 
 
-def _drawn(
-    panel: Panel, found: Mapping[str, Frame], marks: Mapping[str, float], time_range: str, over_s: tuple[int, int]
-) -> Shown:
+def _drawn(panel: Panel, found: Mapping[str, Frame], marks: Marks, time_range: str, over_s: tuple[int, int]) -> Shown:
     first = next(iter(found.values()))
     match panel.kind:
         case "timeseries":

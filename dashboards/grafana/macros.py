@@ -31,16 +31,19 @@ class Range:
     variables: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
 
 
-def expand(sql: str, over: Range, *, in_alert: bool = False) -> str:
+def expand(sql: str, over: Range, *, in_alert: bool = False, text_only: bool = False) -> str:
     """The statement that reaches ClickHouse.
 
     Raises:
-        MacroError: it has an unknown macro or variable, or, `in_alert`, one that only a browser replaces.
+        MacroError: it has an unknown macro or variable, or, `in_alert`, one that only a browser replaces, or,
+            `text_only`, a variable that would come into the statement as anything but a quoted text.
     """
     if in_alert and (found := sorted(set(_WORD.findall(sql)) & FRONTEND_ONLY) or _VARIABLE.findall(sql)):
         raise MacroError(f"must not be in an alert rule: {found}")
     # The browser's part first, as there.
     sql = _replaced(sql, {"conditionalAll": lambda args: _conditional_all(args, over)}, only=FRONTEND_ONLY)
+    if text_only and (raw := [match[0] for match in _VARIABLE.finditer(sql) if match[2] != "singlequote"]):
+        raise MacroError(f"must be ${{name:singlequote}}: {raw}")
     sql = _VARIABLE.sub(lambda match: _variable(match, over), sql)
     return _replaced(sql, _server_macros(over))
 

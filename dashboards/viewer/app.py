@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -44,6 +45,9 @@ _HEADERS = {
     "Cache-Control": "no-store",
 }
 REFRESH_CHOICES_S = (0, 5, 10, 30, 60)
+# Seconds, or as Grafana writes it: 30s, 1m, 1h.
+_REFRESH = re.compile(r"(\d{1,4})([smh]?)", re.ASCII)
+_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600}
 Page = Callable[[Request], Awaitable[Response]]
 
 
@@ -163,7 +167,8 @@ class Pages:
         **context: Any,
     ) -> Response:  # fmt: skip
         wanted = request.query_params.get("refresh", "")
-        refresh_s = int(wanted[:4]) if wanted.isascii() and wanted.isdigit() else self._settings.refresh_s
+        asked = _REFRESH.fullmatch(wanted)
+        refresh_s = int(asked[1]) * _SECONDS[asked[2]] if asked else self._settings.refresh_s
         of_pages = {"refresh": wanted} if wanted else {}
         own = (
             [("name", request.query_params["name"])]

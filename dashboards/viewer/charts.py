@@ -12,6 +12,8 @@ from typing import Any, Literal
 from dashboards.viewer import figures
 
 Values = Sequence[float | None]
+# Named moments, Unix seconds; two of them may have one name.
+Marks = Sequence[tuple[str, float]]
 Unit = Literal["rate", "share", "duration", "count", "size", "plain"]
 
 SPARK_WIDTH, SPARK_HEIGHT = 120, 28
@@ -73,13 +75,13 @@ def sparkline(name: str, values: Values, unit: Unit, *, ceiling: float | None = 
 
 def chart(
     key: str, title: str, unit: Unit, times_s: Sequence[int], series: Mapping[str, tuple[str, Values]], *,
-    marks: Mapping[str, float] | None = None, stacked: bool = False, over_s: tuple[int, int] | None = None,
+    marks: Marks = (), stacked: bool = False, over_s: tuple[int, int] | None = None,
 ) -> Chart:  # fmt: skip
     """Lines over time.
 
     Args:
         series: by name, the name of its colour in the style sheet and its values.
-        marks: named moments (Unix seconds), drawn as vertical lines.
+        marks: drawn as vertical lines.
         over_s: the ends of the axis, where they are not the first and the last time.
     """
     ends_s = over_s or ((times_s[0], times_s[-1]) if times_s else None)
@@ -94,7 +96,7 @@ def chart(
             }
             for name, (colour, values) in series.items()
         ],
-        "marks": [{"name": name, "xAxis": at * 1000} for name, at in (marks or {}).items()],
+        "marks": [{"name": name, "xAxis": at * 1000} for name, at in marks],
     }
     write = _WRITE[unit]
     columns = [values for _, values in series.values()]

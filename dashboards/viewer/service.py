@@ -93,11 +93,11 @@ def _charts(service: red.ServiceRed, window: Window, versions: list[Row]) -> lis
     times, series = list(window.steps), service.series
     # A version that was there from the first minute on was not released in this window.
     first = min((row["FirstSeen"] for row in versions), default=0)
-    releases = {
-        row["ServiceVersion"]: float(row["FirstSeen"])
+    releases = [
+        (row["ServiceVersion"], float(row["FirstSeen"]))
         for row in versions
         if row["ServiceVersion"] and row["FirstSeen"] > first
-    }
+    ]
     return [
         chart("rate", "Calls per second", "rate", times, {"calls": ("accent", series.rate)}, marks=releases),
         chart("errors", "Failed share of calls", "share", times, {"failed": ("bad", series.errors)}, marks=releases),

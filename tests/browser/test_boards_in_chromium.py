@@ -90,6 +90,22 @@ def test_a_variable_is_chosen_with_the_keyboard_and_stays_in_the_address(page: P
     expect(page.get_by_label("Service", exact=True)).to_have_value("shipping")
 
 
+def test_a_refresh_leaves_a_form_alone_that_somebody_is_changing(page: Page, pipeline: Pipeline) -> None:
+    page.goto(f"{pipeline.viewer}/d/sluiceway-traces?from=now-1h&refresh=1")
+    page.wait_for_selector("body[data-ready]")
+    typed = page.get_by_label("Trace", exact=False).first
+    typed.focus()
+    page.keyboard.type("0af765")
+    page.evaluate("document.querySelector('.board').dataset.old = 'true'")
+    # Two refreshes: all around the form is new, what was typed and the caret are not.
+    page.wait_for_selector(".board:not([data-old])")
+    page.evaluate("document.querySelector('.board').dataset.old = 'true'")
+    page.wait_for_selector(".board:not([data-old])")
+    page.keyboard.type("1916")
+    expect(typed).to_have_value("0af7651916")
+    expect(typed).to_be_focused()
+
+
 def test_a_trace_that_an_address_names_is_drawn_as_a_waterfall(page: Page, pipeline: Pipeline) -> None:
     [(trace, spans)] = pipeline.ask(
         "SELECT TraceId, count() FROM otel_traces WHERE TraceId IN (SELECT TraceId FROM otel_traces"

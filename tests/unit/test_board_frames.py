@@ -64,7 +64,7 @@ def test_lines_are_one_a_label_with_gaps_where_it_has_no_point() -> None:
     frame = Frame(["time", "version", "rate"], ["time", "text", "number"], [
         [AT[0], "1", 2.0], [AT[2], "1", 4.0], [AT[1], "2", 1.0], [AT[2], "2", float("nan")],
     ])  # fmt: skip
-    chart, cut = frames.lines(panel(), frame, {"2": AT[1].timestamp()}, OVER_S)
+    chart, cut = frames.lines(panel(), frame, [("2", AT[1].timestamp())], OVER_S)
     assert not cut
     assert [(of["name"], [value for _, value in of["data"]]) for of in chart.options["series"]] == [
         ("1", [2.0, None, 4.0]),
@@ -77,7 +77,7 @@ def test_lines_are_one_a_label_with_gaps_where_it_has_no_point() -> None:
 
 def test_values_without_a_label_are_lines_by_their_columns() -> None:
     frame = Frame(["time", "p50", "p99"], ["time", "number", "number"], [[AT[0], 1e6, 2e9]])
-    chart, _ = frames.lines(panel(unit="ns"), frame, {}, OVER_S)
+    chart, _ = frames.lines(panel(unit="ns"), frame, (), OVER_S)
     assert chart.rows == [(OVER_S[0], ["1 ms", "2 s"])]
     assert chart.columns == ["p50", "p99"]
 

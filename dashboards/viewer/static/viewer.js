@@ -44,7 +44,7 @@ function graphOptions(given, text, tooltip) {
     tooltip: { ...tooltip, trigger: "item", formatter: ({ data, dataType }) => `${dataType === "edge" ? `${data.source} → ${data.target}` : data.name}\n${data.stat}` },
     series: [{
       // One place for the same graph at every refresh.
-      type: "graph", layout: "circular", circular: { rotateLabel: false }, data: nodes, links, roam: true,
+      type: "graph", layout: "circular", circular: { rotateLabel: false }, data: nodes, links, roam: "move",
       edgeSymbol: ["none", "arrow"], edgeSymbolSize: 8, label: { show: true, position: "bottom", width: 120, overflow: "truncate", color: colour("text"), fontSize: 12 },
       emphasis: { focus: "adjacency" }, left: "18%", right: "18%", top: 24, bottom: 24,
     }],
@@ -109,6 +109,23 @@ function focusedKey() {
   return at.getAttribute("href") ? `main a[href="${CSS.escape(at.getAttribute("href"))}"]` : null;
 }
 
+// The form of variables, while somebody is in it or has changed it without sending it.
+function formInUse(main) {
+  const form = main.querySelector(":scope > form.variables");
+  const changed = (field) => (field.options ? [...field.options].some((one) => one.selected !== one.defaultSelected) : field.value !== field.defaultValue);
+  return form && (form.contains(document.activeElement) || [...form.elements].some(changed)) ? form : null;
+}
+
+// A form that is kept does not leave the document: it would lose its focus, its caret and an open list.
+function replaceAround(kept, main, fresh) {
+  const place = kept && fresh.querySelector(":scope > form.variables");
+  if (!place) { main.replaceChildren(...fresh.childNodes); return; }
+  for (const old of [...main.childNodes]) if (old !== kept) old.remove();
+  const nodes = [...fresh.childNodes];
+  kept.before(...nodes.slice(0, nodes.indexOf(place)));
+  kept.after(...nodes.slice(nodes.indexOf(place) + 1));
+}
+
 // Only what is inside <main>, and the count of alerts, is replaced, so that fields being typed in, scroll position and charts stay.
 async function reload() {
   if (document.hidden || String(getSelection())) return;
@@ -126,9 +143,9 @@ async function reload() {
     kept.setAttribute("aria-label", figure.querySelector(".plot").getAttribute("aria-label"));
     figure.querySelector(".plot").replaceWith(kept);
   }
-  main.replaceChildren(...fresh.childNodes);
+  replaceAround(formInUse(main), main, fresh);
   open.forEach((id) => document.getElementById(id)?.setAttribute("open", ""));
-  if (focused) document.querySelector(focused)?.focus({ preventScroll: true });
+  if (focused && document.activeElement === document.body) document.querySelector(focused)?.focus({ preventScroll: true });
   for (const [key, plot] of plots) {
     if (!plot.getDom().isConnected) { plot.dispose(); plots.delete(key); }
   }
