@@ -19,7 +19,7 @@ QUIET_DAYS ?= 7
 JOBS ?= 2
 
 # A machine without Chromium can run all tests but those that open pages. .ci/run installs it, so CI leaves none out.
-MARKERS := not long and not grafana$(if $(CHROMIUM),, and not browser)
+MARKERS := not long$(if $(SLOW),, and not slow) and not grafana$(if $(CHROMIUM),, and not browser)
 
 .PHONY: help
 help: ## list the targets
@@ -44,7 +44,7 @@ up: $(STAMP) ## run the pipeline without the demo load, until Ctrl-C
 	@$(BIN)/sluiceway up
 
 .PHONY: test
-test: $(STAMP) ## run the tests
+test: $(STAMP) ## run the tests; with SLOW=1 also faults that are played for a minute or more, as .ci/run does
 	@$(if $(CHROMIUM),,echo "make: no Chromium found: the browser tests are left out (apt-get install chromium)" >&2)
 	@$(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder -m "$(MARKERS)" $(PYTEST_ARGS)
 

@@ -99,6 +99,7 @@ def test_the_store_has_every_column_with_the_type_of_the_list(client: Client, na
             assert have[table.name, column.name] == column.type
 
 
+@pytest.mark.slow
 def test_interrupted_after_any_statement_the_next_run_completes(client: Client, name: str) -> None:
     total = len(definitions(name, DEFAULT)) + 2
     for commands in range(total):

@@ -43,6 +43,7 @@ def break_broker(folder: Path, engines: Engines, faults: Sequence[tuple[str, flo
     assert proof.acked > 0
 
 
+@pytest.mark.slow
 def test_a_broker_that_is_killed_or_frozen_and_comes_back_loses_and_doubles_nothing(
     engines: Engines, tmp_path: Path
 ) -> None:

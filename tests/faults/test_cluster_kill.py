@@ -113,10 +113,12 @@ def storm(folder: Path, engines: Engines, events: int, seed: int) -> None:
     assert proof.acked > 0
 
 
+@pytest.mark.slow
 def test_killed_at_random_moments_every_acked_item_is_stored_once(engines: Engines, tmp_path: Path) -> None:
     kill_repeatedly(tmp_path, engines, rounds=3, seed=random_seed())
 
 
+@pytest.mark.slow
 def test_processors_that_join_and_leave_at_random_store_every_acked_item_once(engines: Engines, tmp_path: Path) -> None:
     storm(tmp_path, engines, events=5, seed=random_seed())
 

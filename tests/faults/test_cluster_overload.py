@@ -69,6 +69,7 @@ def flood(folder: Path, engines: Engines, seconds: float) -> None:
     assert peak_bytes < before_bytes + 4 * _IN_FLIGHT_BYTES + _SLACK_BYTES
 
 
+@pytest.mark.slow
 def test_overload_is_refused_within_bounded_memory_and_what_is_acked_is_stored_once(
     engines: Engines, tmp_path: Path
 ) -> None:

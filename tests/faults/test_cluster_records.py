@@ -92,6 +92,7 @@ def test_a_poison_record_at_every_position_of_a_batch_is_the_only_one_that_is_no
     assert proof.wrong == []
 
 
+@pytest.mark.slow
 def test_a_flood_of_poison_stops_its_signal_and_no_other_and_fills_no_dead_letters(
     engines: Engines, tmp_path: Path
 ) -> None:

@@ -93,6 +93,7 @@ def take_away(running: Deployment, proxy: CuttingProxy) -> tuple[float, float]:
     return running.recovered()
 
 
+@pytest.mark.slow
 def test_a_store_that_fails_in_every_way_is_written_to_once(engines: Engines, tmp_path: Path) -> None:
     break_store(tmp_path, engines, 1)
 

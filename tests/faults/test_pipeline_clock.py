@@ -66,6 +66,7 @@ def seen_by(running: Pipeline) -> float:
     return int(rows[0][0]) / 1000 - time.time() if rows else 0.0
 
 
+@pytest.mark.slow
 def test_a_clock_that_steps_back_neither_stalls_nor_loses_nor_doubles_anything(tmp_path: Path) -> None:
     clock = SteppingClock(tmp_path)
     with pipeline(tmp_path) as running:

@@ -79,6 +79,7 @@ def test_a_full_disk_refuses_requests_and_recovers_by_itself(tmp_path: Path) -> 
     assert proof.refused > 0
 
 
+@pytest.mark.slow
 def test_killed_on_a_full_disk_all_that_was_acked_is_stored_once_there_is_space(tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     with mounted_tmpfs(disk, 320 * MIB), pipeline(tmp_path, data=disk / "data", settings=PATIENCE) as running:
