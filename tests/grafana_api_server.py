@@ -15,6 +15,7 @@ from typing import Any, Self
 from urllib.parse import parse_qs, unquote, urlsplit
 
 Answer = tuple[int, Any]
+_DURATIONS = ("for", "keep_firing_for")
 _KNOWN = {
     "uid", "title", "condition", "for", "keep_firing_for", "noDataState", "execErrState", "labels", "data",
     "missingSeriesEvalsToResolve", "annotations", "folderUID", "ruleGroup", "orgID",
@@ -22,7 +23,8 @@ _KNOWN = {
 
 
 class GrafanaApi:
-    """The state, and the server of it. `fails` are statuses that the next requests are answered with."""
+    """The state, and the server of it. `fails` are statuses that the next requests are answered with, in front of all;
+    `refuses` is the method that finds no such thing, though it is there."""
 
     def __init__(self, token: str) -> None:
         self.token = token
@@ -32,6 +34,7 @@ class GrafanaApi:
         self.groups: dict[tuple[str, str], dict[str, Any]] = {}
         self.writes: list[str] = []
         self.fails: list[int] = []
+        self.refuses = ""
         api = self
 
         class Connection(BaseHTTPRequestHandler):
@@ -42,7 +45,7 @@ class GrafanaApi:
                 size = int(self.headers.get("Content-Length") or 0)
                 body = json.loads(self.rfile.read(size)) if size else None
                 status, said = api.answer(self.command, self.path, body, self.headers.get("Authorization", ""))
-                text = b"" if said is None else json.dumps(said).encode()
+                text = b"" if said is None else said if isinstance(said, bytes) else json.dumps(said).encode()
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(text)))
                 self.end_headers()
@@ -66,6 +69,8 @@ class GrafanaApi:
         """Status and body."""
         if self.fails:
             return self.fails.pop(0), {"message": "not now"}
+        if method == self.refuses:
+            return 404, {"message": "not found"}
         if authorization != f"Bearer {self.token}":
             return 401, {"message": "Invalid API key"}
         parts = urlsplit(path)
@@ -130,7 +135,10 @@ class GrafanaApi:
             # Grafana knows no other names of a rule, and drops them.
             if any(unknown := set(rule) - _KNOWN for rule in body["rules"]):
                 return 400, {"message": f"unknown fields: {sorted(unknown)}"}
-            rules = [{**rule, "id": number, "isPaused": False} for number, rule in enumerate(body["rules"], 1)]
+            rules = [
+                {**rule, "id": number, "isPaused": False, **{name: _prometheus(rule[name]) for name in _DURATIONS}}
+                for number, rule in enumerate(body["rules"], 1)
+            ]
             self.groups[folder, name] = {**body, "rules": rules}
             return 200, self.groups[folder, name]
         if held is None:
@@ -139,6 +147,15 @@ class GrafanaApi:
             del self.groups[folder, name]
             return 204, None
         return 200, held
+
+
+def _prometheus(duration: str) -> str:
+    """As Prometheus writes durations, and Grafana answers them: 300s is 5m, 90s is 1m30s."""
+    left, text = int(duration.removesuffix("s")), ""
+    for unit, size in (("h", 3600), ("m", 60), ("s", 1)):
+        text += f"{left // size}{unit}" if left >= size else ""
+        left %= size
+    return text or "0s"
 
 
 def _found(held: dict[str, Any] | None) -> Answer:

@@ -31,6 +31,9 @@ _NEEDS = {
     401: "the token is not known to it, or expired",
     403: "the token needs the role Admin, or permission to write folders, data sources, dashboards and alert rules",
 }
+_MAY_BE_GONE = ("GET", "DELETE")
+_DURATIONS = ("for", "keep_firing_for")
+_UNIT_S = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800, "y": 31536000}
 # Grafana's own of a dashboard.
 _OF_SERVER = ("id", "version", "iteration")
 Became = Literal["created", "updated", "same", "pruned"]
@@ -76,7 +79,7 @@ class Grafana:
         )
 
     def ask(self, method: str, path: str, body: object = None) -> Any:
-        """The answer; None where there is no such thing, or the answer is empty.
+        """The answer; None where what is asked for, or deleted, is not there, and after a deletion.
 
         Raises:
             GrafanaError: it refused, or did not answer in several attempts.
@@ -87,14 +90,16 @@ class Grafana:
                 # Else rules that came through the API could not be changed in Grafana, not even to silence one.
                 return getattr(self._api, method)(path, json=body, headers={"X-Disable-Provenance": "true"})
             except GrafanaException as error:
-                if error.status_code == 404:
+                if error.status_code == 404 and method in _MAY_BE_GONE:
                     return None
                 why = _NEEDS.get(error.status_code, _message(error))
                 if error.status_code not in _RETRIED or attempt == _ATTEMPTS:
                     raise GrafanaError(f"{self._url}: {method} /api{path}: {error.status_code}: {why}") from error
-            except requests.exceptions.JSONDecodeError:
-                # Deletions answer with nothing.
-                return None
+            except requests.exceptions.JSONDecodeError as error:
+                if method == "DELETE":
+                    return None  # it answers with nothing
+                # Taken for "there is no such thing", it would have us make everything anew.
+                raise GrafanaError(f"{self._url}: {method} /api{path}: no JSON; is a Grafana there?") from error
             except requests.exceptions.RequestException as error:
                 if attempt == _ATTEMPTS:
                     # The error itself may be long, and says the address again.
@@ -164,16 +169,32 @@ def _board(grafana: Grafana, wanted: Mapping[str, Any]) -> Pushed:
 def _group(grafana: Grafana, group: Mapping[str, Any]) -> Pushed:
     name = str(group["name"])
     path = f"/v1/provisioning/folder/{FOLDER_UID}/rule-groups/{quote(name, safe='')}"
-    body = {
+    body: dict[str, Any] = {
         "title": name,
         "folderUid": FOLDER_UID,
         "interval": int(str(group["interval"]).removesuffix("s")),
         "rules": [_rule(rule, name) for rule in group["rules"]],
     }
     found = grafana.ask("GET", path)
-    if not (found and _holds(found, body)):
+    held = found and {**found, "rules": [_comparable(rule) for rule in found["rules"]]}
+    wanted = {**body, "rules": [_comparable(rule) for rule in body["rules"]]}
+    became = _became(held, wanted)
+    if became != "same":
         grafana.ask("PUT", path, body)
-    return Pushed(_became(found, body), "rules", name)
+    return Pushed(became, "rules", name)
+
+
+def _comparable(rule: Mapping[str, Any]) -> dict[str, Any]:
+    """Grafana writes 300s as 5m, and adds no labels or annotations: those that it has and we have not are old ones."""
+    durations = {name: _duration_s(str(rule.get(name) or "0s")) for name in _DURATIONS}
+    texts = {
+        name: [list(each) for each in sorted((rule.get(name) or {}).items())] for name in ("labels", "annotations")
+    }
+    return {**rule, **durations, **texts}
+
+
+def _duration_s(text: str) -> float:
+    return sum(float(number) * _UNIT_S[unit] for number, unit in re.findall(r"([\d.]+)(ms|[smhdwy])", text))
 
 
 def _rule(rule: Mapping[str, Any], group: str) -> dict[str, Any]:

@@ -55,6 +55,15 @@ def test_what_changed_on_either_side_is_made_equal_again_and_nothing_else(server
     assert server.dashboards["sluiceway-fleet"]["dashboard"]["panels"][0]["title"] == FILES[0]["panels"][0]["title"]
 
 
+def test_a_label_that_a_rule_lost_is_taken_away_from_the_server_too(server: GrafanaApi) -> None:
+    more = copy.deepcopy(GROUPS)
+    more[0]["rules"][0]["labels"]["old"] = "yes"
+    pushed(server, groups=more)
+    [changed] = [done for done in pushed(server) if done.became != "same"]
+    assert changed == Pushed("updated", "rules", GROUPS[0]["name"])
+    assert all("old" not in rule["labels"] for group in server.groups.values() for rule in group["rules"])
+
+
 def test_a_dashboard_that_was_moved_comes_back(server: GrafanaApi) -> None:
     pushed(server)
     server.dashboards["sluiceway-logs"]["meta"]["folderUid"] = "theirs"
@@ -99,6 +108,21 @@ def test_a_server_that_stays_busy_or_away_ends_the_push(server: GrafanaApi) -> N
 def test_a_refusal_says_what_is_needed_and_is_not_tried_again(server: GrafanaApi, status: int, why: str) -> None:
     server.fails = [status]
     with pytest.raises(GrafanaError, match=why):
+        pushed(server)
+    assert server.writes == []
+
+
+def test_what_is_written_and_not_found_is_a_failure(server: GrafanaApi) -> None:
+    server.refuses = "PUT"
+    with pytest.raises(GrafanaError, match=r"PUT /api/v1/provisioning.*404: not found"):
+        pushed(server)
+
+
+def test_a_server_that_is_no_grafana_is_said_to_be_none_and_is_sent_nothing(
+    server: GrafanaApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "answer", lambda *_: (200, b"<html>sign in</html>"))
+    with pytest.raises(GrafanaError, match="no JSON; is a Grafana there"):
         pushed(server)
     assert server.writes == []
 
