@@ -1,46 +1,28 @@
 """Dashboards, the data source and alert rules into a running Grafana, over its HTTP API.
 
-Through grafana-api, which the project's users ask for: a thin wrapper of requests, old, but it works. All of it is
-in this file. Shapes: Grafana's `/api` as of version 11 to 13; rule groups differ between files and HTTP.
+Shapes: Grafana's `/api` as of version 11 to 13; rule groups differ between files and HTTP.
 """
 
 from __future__ import annotations
 
 import re
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
-import requests
-from grafana_api.grafana_api import GrafanaAPI, GrafanaException
-
+from dashboards.grafana.api import Grafana
 from dashboards.grafana.layout import FOLDER
-from schemas.backoff import Backoff, BackoffPolicy
-from schemas.errors import ConfigurationError, SluicewayError
 
 FOLDER_UID = "sluiceway"
 TAG = "sluiceway"
 _PREFIX = "sluiceway-"
 _GROUP_PREFIX = "sluiceway "
-_TIMEOUT_S = 30.0
-_ATTEMPTS = 6
-_RETRIED = frozenset({429, 500, 502, 503, 504})
-_NEEDS = {
-    401: "the token is not known to it, or expired",
-    403: "the token needs the role Admin, or permission to write folders, data sources, dashboards and alert rules",
-}
-_MAY_BE_GONE = ("GET", "DELETE")
 _DURATIONS = ("for", "keep_firing_for")
 _UNIT_S = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800, "y": 31536000}
 # Grafana's own of a dashboard.
 _OF_SERVER = ("id", "version", "iteration")
 Became = Literal["created", "updated", "same", "pruned"]
-
-
-class GrafanaError(SluicewayError):
-    """Grafana refused a request, or is away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,62 +32,6 @@ class Pushed:
     became: Became
     kind: str
     name: str
-
-
-class Grafana:
-    """One server.
-
-    Args:
-        url: its address, `http(s)://host[:port][/path]`.
-        token: of a service account.
-        sleep: waits between attempts.
-    """
-
-    def __init__(self, url: str, token: str, sleep: Callable[[float], None] = time.sleep) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ConfigurationError(f"--url must be http:// or https:// and a host, received {url!r}")
-        self._url = url
-        self._sleep = sleep
-        host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-        path = parts.path.strip("/")
-        self._api = GrafanaAPI(
-            token,
-            host=host,
-            port=parts.port,
-            url_path_prefix=f"{path}/" if path else "",
-            protocol=parts.scheme,
-            timeout=_TIMEOUT_S,
-        )
-
-    def ask(self, method: str, path: str, body: object = None) -> Any:
-        """The answer; None where what is asked for, or deleted, is not there, and after a deletion.
-
-        Raises:
-            GrafanaError: it refused, or did not answer in several attempts.
-        """
-        waits = Backoff(BackoffPolicy(first_s=0.5, max_s=10.0))
-        for attempt in range(1, _ATTEMPTS + 1):
-            try:
-                # Else rules that came through the API could not be changed in Grafana, not even to silence one.
-                return getattr(self._api, method)(path, json=body, headers={"X-Disable-Provenance": "true"})
-            except GrafanaException as error:
-                if error.status_code == 404 and method in _MAY_BE_GONE:
-                    return None
-                why = _NEEDS.get(error.status_code, _message(error))
-                if error.status_code not in _RETRIED or attempt == _ATTEMPTS:
-                    raise GrafanaError(f"{self._url}: {method} /api{path}: {error.status_code}: {why}") from error
-            except requests.exceptions.JSONDecodeError as error:
-                if method == "DELETE":
-                    return None  # it answers with nothing
-                # Taken for "there is no such thing", it would have us make everything anew.
-                raise GrafanaError(f"{self._url}: {method} /api{path}: no JSON; is a Grafana there?") from error
-            except requests.exceptions.RequestException as error:
-                if attempt == _ATTEMPTS:
-                    # The error itself may be long, and says the address again.
-                    raise GrafanaError(f"{self._url} does not answer ({type(error).__name__})") from error
-            self._sleep(waits.failed())
-        raise AssertionError("unreachable")
 
 
 def push(
@@ -243,8 +169,3 @@ def _holds(found: Any, wanted: Any) -> bool:
             and all(_holds(one, other) for one, other in zip(found, wanted, strict=True))
         )
     return bool(found == wanted)
-
-
-def _message(error: GrafanaException) -> str:
-    said = error.response.get("message", "") if isinstance(error.response, Mapping) else str(error.response)
-    return " ".join(str(said).split())[:300] or "no reason given"

@@ -135,7 +135,7 @@ def push(
 
     from dashboards import files  # noqa: PLC0415
     from dashboards.definitions.of_service import OF_INVENTORY  # noqa: PLC0415
-    from dashboards.grafana.push import Grafana  # noqa: PLC0415
+    from dashboards.grafana.api import Grafana  # noqa: PLC0415
     from dashboards.grafana.push import push as pushing  # noqa: PLC0415
     from dashboards.slo.files import read  # noqa: PLC0415
 

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from dashboards.files import BOARDS, alert_groups, datasource
-from dashboards.grafana.push import FOLDER_UID, Grafana, push
+from dashboards.grafana.api import Grafana
+from dashboards.grafana.push import FOLDER_UID, push
 
 pytestmark = pytest.mark.grafana
 

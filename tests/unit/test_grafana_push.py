@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from dashboards.files import BOARDS, alert_groups, datasource
-from dashboards.grafana.push import Grafana, GrafanaError, Pushed, push
+from dashboards.grafana.api import Grafana, GrafanaError
+from dashboards.grafana.push import Pushed, push
 from schemas.errors import ConfigurationError
 from sluiceway.cli import main
 from tests.grafana_api_server import GrafanaApi
@@ -118,13 +119,28 @@ def test_what_is_written_and_not_found_is_a_failure(server: GrafanaApi) -> None:
         pushed(server)
 
 
+@pytest.mark.parametrize("status", [200, 404, 403])
+@pytest.mark.parametrize("text", [b"<html>sign in</html>", b"a message of a proxy", b""])
 def test_a_server_that_is_no_grafana_is_said_to_be_none_and_is_sent_nothing(
-    server: GrafanaApi, monkeypatch: pytest.MonkeyPatch
+    server: GrafanaApi, monkeypatch: pytest.MonkeyPatch, status: int, text: bytes
 ) -> None:
-    monkeypatch.setattr(server, "answer", lambda *_: (200, b"<html>sign in</html>"))
-    with pytest.raises(GrafanaError, match="no JSON; is a Grafana there"):
+    monkeypatch.setattr(server, "answer", lambda *_: (status, text))
+    with pytest.raises(GrafanaError, match="role Admin" if status == 403 else "no JSON; is a Grafana there"):
         pushed(server)
     assert server.writes == []
+
+
+def test_a_deletion_that_something_in_front_refuses_is_no_deletion(
+    server: GrafanaApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pushed(server)
+    answer = server.answer
+    refused = (502, b"<html>message: bad gateway</html>")
+    monkeypatch.setattr(
+        server, "answer", lambda method, *rest: refused if method == "DELETE" else answer(method, *rest)
+    )
+    with pytest.raises(GrafanaError, match=r"DELETE .*502: no JSON"):
+        pushed(server, boards=FILES[1:], prune=True)
 
 
 def test_an_address_that_is_none_is_refused() -> None:
