@@ -82,8 +82,12 @@ def _private_copy(built: Path | None, name: str) -> Path:
     if not place.is_symlink() and not place.exists():
         made = Path(tempfile.mkdtemp(prefix=f"{name}.", dir=temporary))
         if built is not None:
-            with suppress(OSError):
+            try:
                 shutil.copytree(built, made, dirs_exist_ok=True)
+            except OSError:
+                # No space, most likely. Half a cache is worse than none: numba fails on a file that was cut short.
+                shutil.rmtree(made)
+                made.mkdir(mode=0o700)
         # copytree copies the mode of `built` too, which we may not be able to write.
         made.chmod(0o700)
         for folder in made.rglob("*/"):
@@ -100,9 +104,19 @@ def _private_copy(built: Path | None, name: str) -> Path:
     return Path(tempfile.mkdtemp(prefix=f"{name}."))
 
 
+def _without_empty_files(folder: Path) -> Path:
+    """What a power failure left without content is compiled anew: numba would fail on it at every start."""
+    for file in folder.rglob("*.nb[ic]"):
+        with suppress(OSError):
+            if not file.stat().st_size:
+                file.unlink()
+                (folder / "whole").unlink(missing_ok=True)
+    return folder
+
+
 if not os.environ.get("NUMBA_CACHE_DIR"):
     # For this process and for the children that fill the cache for it.
-    os.environ["NUMBA_CACHE_DIR"] = str(_cache_folder())
+    os.environ["NUMBA_CACHE_DIR"] = str(_without_empty_files(_cache_folder()))
     numba.config.reload_config()  # type: ignore[no-untyped-call]
 
 # `compiled` code takes no references to the arrays it is passed: counting them atomically, for each array at each call,

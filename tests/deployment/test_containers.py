@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import subprocess
 import time
@@ -14,8 +15,10 @@ from urllib.error import URLError
 import pytest
 import yaml
 from dockerfile_parse import DockerfileParser
+from numba.core.caching import _CacheLocator
 
 from processors.store_client import connect
+from schemas import jit
 from sluiceway.embedded.folder import StoreFolder
 from sluiceway.embedded.store import EmbeddedStore
 from tests.deployment import confinement
@@ -33,7 +36,7 @@ _SPAN = (
 
 
 @pytest.fixture
-def settings(kafka: Broker, store: EmbeddedStore) -> Settings:
+def settings(kafka: Broker, store: EmbeddedStore, tmp_path: Path) -> Settings:
     """The variables of compose.yaml, with addresses, secrets and topics of this test."""
     given: Settings = yaml.safe_load((ROOT / "compose.yaml").read_text())["x-sluiceway"]["environment"]
     topics = {f"SLUICEWAY_KAFKA__{name}_TOPIC": fresh_name(name) for name in ("TRACES", "METRICS", "LOGS")}
@@ -49,9 +52,25 @@ def settings(kafka: Broker, store: EmbeddedStore) -> Settings:
     assert set(changed) <= set(given)
     kept = {name: value for name, value in given.items() if name != "SLUICEWAY_STORE__READER_PASSWORD_FILE"}
     database = {"SLUICEWAY_STORE__DATABASE": fresh_name("deployed").replace("-", "_")}
-    # What the image brings compiled; here it is what this machine compiled, which cannot be written either.
-    compiled = {"XDG_CACHE_HOME": str(cache_folder().parent)}
+    # What the image brings compiled; here it is what this machine compiled of this tree, as other trees' may not fit.
+    compiled = {"XDG_CACHE_HOME": str(_compiled_here(tmp_path / "image"))}
     return {**kept, **changed, **topics, **database, **compiled}
+
+
+def _compiled_here(home: Path) -> Path:
+    folder = Path("sluiceway", "compiled", jit.fingerprint())
+    built = cache_folder().parent / folder
+    names = {
+        _CacheLocator.get_suitable_cache_subpath(str(file))
+        for package in ("schemas", "ingest", "processors")
+        for file in (ROOT / package).rglob("*.py")
+    }
+    for name in names:
+        if (built / name).is_dir():
+            shutil.copytree(built / name, home / folder / name)
+    if (built / "whole").exists():
+        (home / folder / "whole").touch()
+    return home
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from schemas import jit
+from tests.faults.small_disks import mounted_tmpfs, mounting_is_permitted
 
 
 @pytest.fixture
@@ -86,3 +87,32 @@ def test_a_user_without_a_home_still_gets_a_folder(temporary: Path, monkeypatch:
     monkeypatch.setattr(Path, "home", unknown)
 
     assert jit._cache_folder().parent == temporary
+
+
+@pytest.mark.skipif(not mounting_is_permitted(), reason="needs the right to mount a tmpfs")
+def test_a_cache_that_does_not_fit_is_not_copied_by_half(built: Path, temporary: Path) -> None:
+    (built / "decode_0123" / "logs.1.nbc").write_bytes(bytes(1 << 20))
+    temporary.rmdir()
+    with mounted_tmpfs(temporary, 1 << 20):
+        folder = jit._cache_folder()
+        assert folder.parent == temporary
+        assert list(folder.iterdir()) == []
+        # All of the space is there for what is compiled anew.
+        (folder / "spans.1.nbc").write_bytes(bytes(3 << 18))
+
+
+def test_files_without_content_are_compiled_anew_and_all_others_kept(tmp_path: Path) -> None:
+    below = tmp_path / "decode_0123"
+    below.mkdir()
+    (tmp_path / "whole").touch()
+    (below / "spans.nbi").write_bytes(b"index")
+    (below / "spans.1.nbc").write_bytes(b"code")
+    assert jit._without_empty_files(tmp_path) == tmp_path
+    assert (tmp_path / "whole").exists()
+
+    (below / "logs.nbi").touch()
+    (below / "logs.1.nbc").touch()
+    jit._without_empty_files(tmp_path)
+    assert {file.name for file in below.iterdir()} == {"spans.nbi", "spans.1.nbc"}
+    # So that a start compiles what is missing elsewhere, and not in the process that acknowledges.
+    assert not (tmp_path / "whole").exists()
