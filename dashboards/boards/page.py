@@ -103,7 +103,7 @@ async def _chosen(
     if not variable.sql:
         text = wanted[0] if wanted else ""
         return Choice(variable, [], text, every=not text), text
-    frame = await store.frame(f"{board.uid}/{variable.name}", expand(variable.sql, over, text_only=True))
+    frame = await _found(store, board, variable.name, variable.sql, over)
     # The last column is the value, as in Grafana; one that was asked for stays a choice.
     found = [str(row[-1]) for row in frame.rows[:_OPTIONS_MAX]]
     options = [*found, *(value for value in wanted if value not in found)]
@@ -113,11 +113,16 @@ async def _chosen(
     return Choice(variable, [(each, each in wanted) for each in options], "", every=not wanted), wanted or ""
 
 
+async def _found(store: StoreReader, board: BoardFile, name: str, sql: str, over: Range) -> Frame:
+    """What a dashboard's query finds. Values of variables come from addresses: in all of them they are quoted text."""
+    return await store.frame(f"{board.uid}/{name}", expand(sql, over, text_only=True))
+
+
 async def _marks(store: StoreReader, board: BoardFile, over: Range) -> Marks:
     marks: list[tuple[str, float]] = []
     for name, sql in board.marks:
         try:
-            frame = await store.frame(f"{board.uid}/{name}", expand(sql, over, text_only=True))
+            frame = await _found(store, board, name, sql, over)
         except (StoreUnavailableError, OverloadedError, MacroError):
             # They explain; without them the figures are the same.
             continue
@@ -136,12 +141,7 @@ async def _shown(
     try:
         if panel.kind == "traces":
             return await _trace(store, panel, over, settings)
-        found = await asyncio.gather(
-            *(
-                store.frame(f"{board.uid}/{panel.title}", expand(sql, over, text_only=True))
-                for sql in panel.queries.values()
-            )
-        )
+        found = await asyncio.gather(*(_found(store, board, panel.title, sql, over) for sql in panel.queries.values()))
     except (StoreUnavailableError, OverloadedError, MacroError) as error:
         return Shown(panel, problem=str(error))
     if not any(frame.rows for frame in found):

@@ -70,12 +70,12 @@ def _folder(grafana: Grafana) -> Pushed:
 def _datasource(grafana: Grafana, wanted: Mapping[str, Any]) -> Pushed:
     uid = str(wanted["uid"])
     body = {"access": "proxy", **wanted}
-    found = grafana.ask("GET", f"/datasources/uid/{uid}")
-    if found is None:
+    became = _became(grafana.ask("GET", f"/datasources/uid/{uid}"), body)
+    if became == "created":
         grafana.ask("POST", "/datasources", body)
-    elif not _holds(found, body):
+    elif became == "updated":
         grafana.ask("PUT", f"/datasources/uid/{uid}", body)
-    return Pushed(_became(found, body), "datasource", uid)
+    return Pushed(became, "datasource", uid)
 
 
 def _board(grafana: Grafana, wanted: Mapping[str, Any]) -> Pushed:

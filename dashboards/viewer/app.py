@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from dashboards.alerts.durations import written
+from dashboards.alerts.durations import duration_s, written
 from dashboards.alerts.notice import page_of
 from dashboards.boards import page as board_page
 from dashboards.boards.file import BoardFile
@@ -45,9 +44,6 @@ _HEADERS = {
     "Cache-Control": "no-store",
 }
 REFRESH_CHOICES_S = (0, 5, 10, 30, 60)
-# Seconds, or as Grafana writes it: 30s, 1m, 1h.
-_REFRESH = re.compile(r"(\d{1,4})([smh]?)", re.ASCII)
-_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600}
 Page = Callable[[Request], Awaitable[Response]]
 
 
@@ -56,6 +52,14 @@ def service_path(name: str) -> str:
     if name in ("", ".", ".."):
         return "/service?" + urlencode({"name": name})
     return "/service/" + quote(name, safe="")
+
+
+def _refresh_s(wanted: str, otherwise_s: int) -> int:
+    """Seconds, or as Grafana writes it: 30s, 1m, 1h."""
+    try:
+        return duration_s(f"{wanted}s" if wanted.isdigit() else wanted)
+    except ValueError:
+        return otherwise_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,8 +171,7 @@ class Pages:
         **context: Any,
     ) -> Response:  # fmt: skip
         wanted = request.query_params.get("refresh", "")
-        asked = _REFRESH.fullmatch(wanted)
-        refresh_s = int(asked[1]) * _SECONDS[asked[2]] if asked else self._settings.refresh_s
+        refresh_s = _refresh_s(wanted, self._settings.refresh_s)
         of_pages = {"refresh": wanted} if wanted else {}
         own = (
             [("name", request.query_params["name"])]

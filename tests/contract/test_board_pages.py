@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections.abc import Iterator, Mapping
 from functools import partial
-from typing import Any
 
 import pytest
 from clickhouse_connect.driver.client import Client
@@ -20,6 +19,7 @@ from processors.store_client import connect
 from schemas.settings import StoreSettings
 from sluiceway.embedded.store import EmbeddedStore
 from tests.conftest import free_port
+from tests.panels import panel
 from tests.viewer_under_test import create_tables, get, insert, serving, span, writer
 
 CALLS = "SELECT toStartOfMinute(Timestamp) AS time, count() AS calls FROM otel_traces GROUP BY time ORDER BY time"
@@ -38,12 +38,8 @@ def _fill(client: Client) -> None:
     insert(client, "otel_traces", [span(time.time() - 60 * n, "cart", trace_id=f"{n:032x}") for n in range(10)])
 
 
-def panel(number: int, kind: str, *queries: str, refs: tuple[str, ...] = ("A",)) -> Panel:
-    given: dict[str, Any] = {
-        "number": number, "kind": kind, "title": f"panel {number}", "description": "", "width": 8, "first": True,
-        "queries": dict(zip(refs, queries, strict=True)), "unit": "short", "units": {}, "links": {}, "stacked": False,
-    }  # fmt: skip
-    return Panel(**given)
+def asking(number: int, kind: str, sql: str) -> Panel:
+    return panel(kind, number=number, queries={"A": sql})
 
 
 def shown(
@@ -93,15 +89,15 @@ def test_an_address_of_nothing_says_so(store: EmbeddedStore, path: str, status: 
 @pytest.mark.parametrize(
     ("broken", "why"),
     [
-        (panel(1, "timeseries", "SELECT nothing FROM otel_traces"), "nothing"),
-        (panel(1, "timeseries", "SELECT 'not a time' AS time, 1 AS value"), "do not fit a timeseries panel"),
-        (panel(1, "nodeGraph", "SELECT 'a' AS id"), "do not fit a nodeGraph panel"),
-        (panel(1, "heatmap", "SELECT 1 AS one"), "do not fit a heatmap panel"),
-        (panel(1, "table", "SELECT $__noSuchMacro(1)"), "no macro"),
+        (asking(1, "timeseries", "SELECT nothing FROM otel_traces"), "nothing"),
+        (asking(1, "timeseries", "SELECT 'not a time' AS time, 1 AS value"), "do not fit a timeseries panel"),
+        (asking(1, "nodeGraph", "SELECT 'a' AS id"), "do not fit a nodeGraph panel"),
+        (asking(1, "heatmap", "SELECT 1 AS one"), "do not fit a heatmap panel"),
+        (asking(1, "table", "SELECT $__noSuchMacro(1)"), "no macro"),
     ],
 )
 def test_a_panel_that_fails_leaves_the_others_standing(store: EmbeddedStore, broken: Panel, why: str) -> None:
-    found, beside = shown(store, broken, panel(2, "timeseries", CALLS)).panels
+    found, beside = shown(store, broken, asking(2, "timeseries", CALLS)).panels
     assert why in found.problem
     assert beside.problem == ""
     assert beside.chart is not None
@@ -111,14 +107,14 @@ def test_a_panel_that_fails_leaves_the_others_standing(store: EmbeddedStore, bro
 def test_a_variable_that_is_not_quoted_is_refused_and_never_reaches_the_store(store: EmbeddedStore, form: str) -> None:
     service = Variable("service", "Service", "", several=False, fixed=None)
     hostile = {"var-service": ["' OR 1=1 --"]}
-    view = shown(store, panel(1, "table", f"SELECT {form}"), variables=(service,), asked=hostile)
+    view = shown(store, asking(1, "table", f"SELECT {form}"), variables=(service,), asked=hostile)
     assert "must be ${name:singlequote}" in view.panels[0].problem
 
 
 def test_marks_of_one_title_are_all_drawn_and_those_without_a_time_are_none(store: EmbeddedStore) -> None:
     two = "SELECT now() - INTERVAL (10 * number) MINUTE AS time, 'cart 2.0' AS title FROM numbers(2)"
     view = shown(
-        store, panel(1, "timeseries", CALLS), marks=(("Deployments", two), ("Timeless", "SELECT 'never' AS title"))
+        store, asking(1, "timeseries", CALLS), marks=(("Deployments", two), ("Timeless", "SELECT 'never' AS title"))
     )
     chart = view.panels[0].chart
     assert chart is not None

@@ -4,27 +4,19 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from typing import Any
 
 import pytest
 
 from dashboards.boards import frames
-from dashboards.boards.file import Panel, provided, read
+from dashboards.boards.file import provided, read
 from dashboards.boards.units import text_of
 from dashboards.files import BOARDS
 from dashboards.grafana.macros import Range, expand
 from dashboards.store import Frame
+from tests.panels import panel
 
 AT = [dt.datetime(2026, 1, 15, 10, minute, tzinfo=dt.UTC) for minute in range(3)]
 OVER_S = (int(AT[0].timestamp()), int(AT[2].timestamp()) + 60)
-
-
-def panel(kind: str = "timeseries", **changes: Any) -> Panel:
-    given: dict[str, Any] = {
-        "number": 1, "kind": kind, "title": "Rate", "description": "", "width": 8, "first": True, "queries": {},
-        "unit": "reqps", "units": {}, "links": {}, "stacked": False, **changes,
-    }  # fmt: skip
-    return Panel(**given)
 
 
 def test_every_generated_dashboard_is_drawn_from_its_file() -> None:
