@@ -308,9 +308,7 @@ class Deployment(Evidence):
             sender.kill()
             sender.wait()
         # Each finishes its batch: rows without their ledger lines would look wrong to the next one on this store.
-        for member in self.members:
-            if member.running:
-                member.begin_stop()
+        # One SIGTERM only, as a second one ends a process at once.
         for member in self.members:
             member.stop()
 
