@@ -19,14 +19,15 @@ _MOST_ROWS: Mapping[str, int] = {
     "otel_metrics_histogram": 50_000,
     "otel_metrics_exponential_histogram": 50_000,
 }
-_MOST_ROWS_ELSE = 250_000
+# Of spans and log records: what they make up to it is one block.
+ONE_BLOCK_ROWS = 250_000
 _MOST_BUCKETS = 4_000_000
 _BUCKETS = ("BucketCounts", "PositiveBucketCounts", "NegativeBucketCounts", "ValueAtQuantiles.Value")
 
 
 def block_ranges(table: str, rows: pa.RecordBatch) -> list[tuple[int, int]]:
     """(first row, end) of each block, in order; the same for the same rows. A row is never cut, however large."""
-    most_rows = _MOST_ROWS.get(table, _MOST_ROWS_ELSE)
+    most_rows = _MOST_ROWS.get(table, ONE_BLOCK_ROWS)
     buckets = np.zeros(rows.num_rows, np.int64)
     for name in _BUCKETS:
         if name in rows.schema.names:

@@ -11,6 +11,7 @@ from processors.arena import Arena
 from processors.decode import log_records, space
 from processors.decode.arrow import coded, fixed, numbers, time_values
 from processors.decode.batch import Context, Decoded, Sizes, Work, faults_of, scan_all
+from processors.decode.order import by_service
 from processors.decode.strings import Array
 from schemas.columns import LOGS
 from schemas.log import Record
@@ -26,7 +27,9 @@ def decode(records: Sequence[Record], arena: Arena) -> Decoded:
     def scan(work: Work, sizes: Sizes, faults: Array) -> None:
         rows = log_records.log_records(arena, int(work.found.used[0]) + 2, sizes[space.ENTRIES])
         state[:] = [rows]
-        log_records.scan(work.buffer, work.found, faults, rows, work.keys, work.values, work.state, work.work)
+        log_records.scan(
+            work.buffer, work.found, by_service(work), faults, rows, work.keys, work.values, work.state, work.work
+        )
 
     work, faults = scan_all(arena, records, scan)
     rows = state[0]

@@ -325,34 +325,23 @@ def _span(buffer, p, end, row, into, event_rows, link_rows, keys, values, state,
 
 
 @compiled
-def scan(buffer, found, faults, into, event_rows, link_rows, keys, values, state, work):
+def scan(buffer, found, runs, faults, into, event_rows, link_rows, keys, values, state, work):
     """Decode all spans of the frame; the first fault of a record is written to `faults`."""
     row = np.int64(0)
-    for record in range(faults.size):
-        if faults[record] >= 0:
-            continue
-        for item in range(found.first[record], found.first[record + 1]):
+    for run in range(runs.first.size):
+        record = runs.record[run]
+        for item in range(runs.first[run], runs.stop[run]):
             if row + 1 >= into.scope.size:
                 state[OVERFLOW] = ITEMS
-            else:
-                reached = _span(
-                    buffer,
-                    found.start[item],
-                    found.stop[item],
-                    row,
-                    into,
-                    event_rows,
-                    link_rows,
-                    keys,
-                    values,
-                    state,
-                    work,
-                )
-                if reached != found.stop[item]:
-                    faults[record] = reached
+                return
+            start, stop = found.start[item], found.stop[item]
+            reached = _span(buffer, start, stop, row, into, event_rows, link_rows, keys, values, state, work)
             if state[OVERFLOW] != 0:
                 return
-            if faults[record] >= 0:
+            if reached != stop:
+                # Runs of a record may come in any order: its first fault is the lowest.
+                if faults[record] < 0 or reached < faults[record]:
+                    faults[record] = reached
                 break
             into.scope[row], into.record[row] = found.scope[item], record
             row += 1

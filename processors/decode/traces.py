@@ -11,6 +11,7 @@ from processors.arena import Arena
 from processors.decode import space, spans
 from processors.decode.arrow import coded, fixed, lists, numbers, time_values, times
 from processors.decode.batch import Context, Decoded, Sizes, Work, faults_of, scan_all
+from processors.decode.order import by_service
 from processors.decode.strings import Array
 from schemas.columns import TRACES
 from schemas.log import Record
@@ -35,7 +36,17 @@ def decode(records: Sequence[Record], arena: Arena) -> Decoded:
         )
         state[:] = [(rows, event_rows, link_rows)]
         spans.scan(
-            work.buffer, work.found, faults, rows, event_rows, link_rows, work.keys, work.values, work.state, work.work
+            work.buffer,
+            work.found,
+            by_service(work),
+            faults,
+            rows,
+            event_rows,
+            link_rows,
+            work.keys,
+            work.values,
+            work.state,
+            work.work,
         )
 
     work, faults = scan_all(arena, records, scan)

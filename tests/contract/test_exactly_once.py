@@ -435,7 +435,7 @@ def test_a_batch_too_large_for_one_block_is_stored_in_several_each_once(
     from processors import blocks
 
     monkeypatch.setattr(blocks, "_MOST_ROWS", {})
-    monkeypatch.setattr(blocks, "_MOST_ROWS_ELSE", 3)
+    monkeypatch.setattr(blocks, "ONE_BLOCK_ROWS", 3)
     way = line(Signal.METRICS)
     way.append(*requests(Signal.METRICS))
     for step in ("after otel_metrics_gauge", "after otel_metrics_sum"):

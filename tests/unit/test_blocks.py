@@ -48,7 +48,7 @@ def test_a_slice_is_cut_like_a_batch_of_its_own() -> None:
 
 @pytest.mark.parametrize("table", ["otel_traces", "otel_metrics_sum"])
 def test_blocks_follow_each_other_without_gaps(table: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(blocks, "_MOST_ROWS_ELSE", 7)
+    monkeypatch.setattr(blocks, "ONE_BLOCK_ROWS", 7)
     batch = pa.RecordBatch.from_arrays([pa.array(range(100))], ["Value"])
     ranges = blocks.block_ranges(table, batch)
     assert (ranges[0][0], ranges[-1][1]) == (0, 100)
