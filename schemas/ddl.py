@@ -16,7 +16,7 @@ from schemas.columns import TABLES, Table
 from schemas.settings import RetentionSettings
 from schemas.signals import Signal
 
-VERSION = 4
+VERSION = 5
 # Tokens remembered by each table, whoever inserted: docs/decisions/0008-deduplication-window.md has the arithmetic.
 DEDUPLICATION_WINDOW = 10_000
 
@@ -83,6 +83,21 @@ _METRIC_KINDS: Mapping[str, Mapping[str, str]] = {
 _SEEN = """,
     FirstSeen SimpleAggregateFunction(min, DateTime) DEFAULT Time,
     LastSeen SimpleAggregateFunction(max, DateTime) DEFAULT Time"""
+_MINUTES = {"tier": "1m", "seen": "", "seen_from": "", "start_of": "cell.Time"}
+_HOURS = {
+    "tier": "1h",
+    "seen": _SEEN,
+    "seen_from": ",\n    min(cell.Time) AS FirstSeen,\n    max(cell.Time) AS LastSeen",
+    "start_of": "toStartOfHour(cell.Time, 'UTC')",
+}
+# Cells of spans are kept by operation, and by service alone for what is asked of all of them at once.
+_SPANS = {
+    "of": "spans",
+    "operation_column": "\n    SpanName LowCardinality(String),",
+    "operation_group": "\n    SpanName,",
+    "operation_key": "SpanName, ",
+}
+_SERVICES = {"of": "services", "operation_column": "", "operation_group": "", "operation_key": ""}
 # How far before its period a view of increases looks for the point that came before.
 _LOOKBACK: Mapping[str, Mapping[str, str]] = {
     "1m": {"tier": "1m", "lookback_s": "3600"},
@@ -92,10 +107,17 @@ _LOOKBACK: Mapping[str, Mapping[str, str]] = {
 _FILES: Mapping[str, tuple[str, Mapping[str, str]]] = {
     "otel_traces_trace_id_ts": ("otel_traces_trace_id_ts", {}),
     "otel_traces_trace_id_ts_mv": ("otel_traces_trace_id_ts_mv", {}),
-    "spans_1m": ("spans", {"tier": "1m", "seen": ""}),
+    "spans_1m": ("spans", _MINUTES | _SPANS),
     "spans_1m_mv": ("spans_1m_mv", {}),
-    "spans_1h": ("spans", {"tier": "1h", "seen": _SEEN}),
-    "spans_1h_mv": ("spans_1h_mv", {}),
+    "spans_1h": ("spans", _HOURS | _SPANS),
+    "spans_1h_mv": ("spans_of_minutes_mv", _HOURS | _SPANS | {"minutes": "spans"}),
+    "services_1m": ("spans", _MINUTES | _SERVICES),
+    "services_1m_mv": ("spans_of_minutes_mv", _MINUTES | _SERVICES | {"minutes": "spans"}),
+    "services_1h": ("spans", _HOURS | _SERVICES),
+    "services_1h_mv": ("spans_of_minutes_mv", _HOURS | _SERVICES | {"minutes": "services"}),
+    "schema_versions": ("schema_versions", {}),
+    "service_cells_1m": ("service_cells", {"tier": "1m", "seen_columns": ""}),
+    "service_cells_1h": ("service_cells", {"tier": "1h", "seen_columns": ", FirstSeen, LastSeen"}),
     "service_red_1m": ("service_red", {"tier": "1m"}),
     "service_red_1h": ("service_red", {"tier": "1h"}),
     "logs_1m": ("logs_1m", {}),
@@ -144,7 +166,6 @@ _FILES: Mapping[str, tuple[str, Mapping[str, str]]] = {
     "cardinality": ("cardinality", {}),
     "redaction_policies": ("redaction_policies", {}),
     "ledger": ("ledger", {}),
-    "schema_versions": ("schema_versions", {}),
 }
 
 

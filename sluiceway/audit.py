@@ -57,6 +57,8 @@ class Rollup:
 ROLLUPS: Sequence[Rollup] = (
     Rollup("spans_1m", "otel_traces", "Calls"),
     Rollup("spans_1h", "otel_traces", "Calls", since_version=2, long=True),
+    Rollup("services_1m", "otel_traces", "Calls", since_version=5),
+    Rollup("services_1h", "otel_traces", "Calls", since_version=5, long=True),
     Rollup("logs_1m", "otel_logs", "Records"),
     *(
         Rollup("metrics_1d", f"{_METRICS}{kind}", "Points", since_version=3, long=True, kind=kind)

@@ -25,7 +25,17 @@ from schemas.settings import RetentionSettings
 from sluiceway.embedded.configuration import WRITER
 from sluiceway.embedded.store import EmbeddedStore
 
-TABLES = ("otel_traces", "otel_traces_trace_id_ts", "otel_logs", "spans_1m", "spans_1h", "logs_1m", "ledger")
+TABLES = (
+    "otel_traces",
+    "otel_traces_trace_id_ts",
+    "otel_logs",
+    "spans_1m",
+    "spans_1h",
+    "services_1m",
+    "services_1h",
+    "logs_1m",
+    "ledger",
+)
 
 
 class GivenHealth:

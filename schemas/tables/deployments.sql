@@ -18,7 +18,7 @@ FROM
     FROM
     (
         SELECT DISTINCT TenantId, ServiceName, Environment, ServiceVersion, Time
-        FROM {database}.spans_1m
+        FROM {database}.service_cells_1m
         -- A day more, to know what ran before.
         WHERE Time >= {{from:DateTime}} - 86400 AND Time < {{to:DateTime}} AND ServiceVersion != ''
             AND (ServiceName, toStartOfHour(Time, 'UTC')) IN
@@ -38,7 +38,7 @@ FROM
                     (
                         SELECT TenantId, ServiceName, Environment, Time AS Hour,
                             arraySort(groupUniqArray(ServiceVersion)) AS Versions
-                        FROM {database}.spans_1h
+                        FROM {database}.service_cells_1h
                         WHERE Time >= toStartOfHour({{from:DateTime}} - 86400, 'UTC') AND Time < {{to:DateTime}}
                             AND ServiceVersion != ''
                         GROUP BY TenantId, ServiceName, Environment, Hour
@@ -55,10 +55,10 @@ FROM
 LEFT JOIN
 (
     SELECT TenantId, ServiceName, Environment, ServiceVersion, min(Time) AS FirstHour
-    FROM {database}.spans_1h
+    FROM {database}.service_cells_1h
     -- Versions that nobody asks about are most of a year's hours, and left out before they are grouped.
     WHERE Time < {{to:DateTime}} AND ServiceVersion IN (
-        SELECT ServiceVersion FROM {database}.spans_1h WHERE Time > {{from:DateTime}} - 3600 AND Time < {{to:DateTime}})
+        SELECT ServiceVersion FROM {database}.service_cells_1h WHERE Time > {{from:DateTime}} - 3600 AND Time < {{to:DateTime}})
     GROUP BY TenantId, ServiceName, Environment, ServiceVersion
 ) AS ever USING (TenantId, ServiceName, Environment, ServiceVersion)
 WHERE Time >= {{from:DateTime}} AND if(Itself = 0,

@@ -13,7 +13,7 @@ FROM
 (
     SELECT TenantId, ServiceName, ServiceVersion, Environment, min(FirstSeen) AS First, max(LastSeen) AS Last,
         sum(Calls) AS SpanCount, 0 AS RecordCount, 0 AS PointCount
-    FROM {database}.spans_1h GROUP BY TenantId, ServiceName, ServiceVersion, Environment
+    FROM {database}.service_cells_1h GROUP BY TenantId, ServiceName, ServiceVersion, Environment
     UNION ALL
     SELECT TenantId, ServiceName, '', '', min(Time), max(Time), 0, sum(Records), 0
     FROM {database}.logs_1m GROUP BY TenantId, ServiceName

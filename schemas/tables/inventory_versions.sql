@@ -12,7 +12,7 @@ FROM
 (
     SELECT TenantId, ServiceName, Environment, ServiceVersion, min(FirstSeen) AS First, max(LastSeen) AS Last,
         sum(Calls) AS SpanCount, 0 AS PointCount
-    FROM {database}.spans_1h GROUP BY TenantId, ServiceName, Environment, ServiceVersion
+    FROM {database}.service_cells_1h GROUP BY TenantId, ServiceName, Environment, ServiceVersion
     UNION ALL
     SELECT TenantId, ServiceName, Environment, ServiceVersion, min(FirstSeen), max(LastSeen), 0, sum(Points)
     FROM {database}.metrics_1d GROUP BY TenantId, ServiceName, Environment, ServiceVersion

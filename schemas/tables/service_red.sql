@@ -16,11 +16,11 @@ SELECT
     quantile_ns(sumMap(cell.DurationBuckets), 0.99) AS P99,
     argMaxMerge(cell.SlowestTrace) AS SlowTraceId,
     argMaxMergeIf(cell.SlowestTrace, cell.StatusCode = 'Error') AS FailedTraceId
-FROM {database}.spans_{tier} AS cell
+FROM {database}.service_cells_{tier} AS cell
 WHERE cell.Time >= {{from:DateTime}} AND cell.Time < {{to:DateTime}}
     -- Hashed: looking up pairs of texts was a tenth of what the view costs over a week (measured).
     AND (cell.SpanKind IN ('Server', 'Consumer') OR cityHash64(cell.TenantId, cell.ServiceName) NOT IN (
-        SELECT DISTINCT cityHash64(entry.TenantId, entry.ServiceName) FROM {database}.spans_{tier} AS entry
+        SELECT DISTINCT cityHash64(entry.TenantId, entry.ServiceName) FROM {database}.service_cells_{tier} AS entry
         WHERE entry.Time >= {{from:DateTime}} AND entry.Time < {{to:DateTime}}
             AND entry.SpanKind IN ('Server', 'Consumer')))
 GROUP BY Time, TenantId, ServiceName, ServiceVersion, Environment

@@ -1,9 +1,8 @@
-CREATE TABLE IF NOT EXISTS {database}.spans_{tier}
+CREATE TABLE IF NOT EXISTS {database}.{of}_{tier}
 (
     Time DateTime,
     TenantId LowCardinality(String),
-    ServiceName LowCardinality(String),
-    SpanName LowCardinality(String),
+    ServiceName LowCardinality(String),{operation_column}
     SpanKind LowCardinality(String),
     StatusCode LowCardinality(String),
     ServiceVersion LowCardinality(String),
@@ -16,6 +15,6 @@ CREATE TABLE IF NOT EXISTS {database}.spans_{tier}
 )
 ENGINE = AggregatingMergeTree
 PARTITION BY toDate(Time)
-ORDER BY (ServiceName, Time, TenantId, SpanName, SpanKind, StatusCode, ServiceVersion, Environment)
+ORDER BY (ServiceName, Time, TenantId, {operation_key}SpanKind, StatusCode, ServiceVersion, Environment)
 TTL Time + toIntervalDay({tier_ttl_days})
 SETTINGS {settings}

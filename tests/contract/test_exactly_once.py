@@ -108,8 +108,9 @@ def minute(time_ns: int) -> str:
 
 
 def assert_spans_rolled_up(tables: Database, rows: Sequence[Mapping[str, Any]]) -> None:
-    for rollup, step_s in (("spans_1m", 60), ("spans_1h", 3600)):
-        assert_tier_rolled_up(tables, rollup, step_s, rows)
+    for tier, step_s in (("1m", 60), ("1h", 3600)):
+        assert_tier_rolled_up(tables, f"spans_{tier}", step_s, rows, (*_SERVICE_KEYS, "SpanName"))
+        assert_tier_rolled_up(tables, f"services_{tier}", step_s, rows, _SERVICE_KEYS)
     traces: dict[str, list[int]] = {}
     for row in rows:
         if row["TraceId"]:
@@ -123,8 +124,12 @@ def assert_spans_rolled_up(tables: Database, rows: Sequence[Mapping[str, Any]]) 
     }
 
 
-def assert_tier_rolled_up(tables: Database, rollup: str, step_s: int, rows: Sequence[Mapping[str, Any]]) -> None:
-    names = ("TenantId", "ServiceName", "SpanName", "SpanKind", "StatusCode", "ServiceVersion", "Environment")
+_SERVICE_KEYS = ("TenantId", "ServiceName", "SpanKind", "StatusCode", "ServiceVersion", "Environment")
+
+
+def assert_tier_rolled_up(
+    tables: Database, rollup: str, step_s: int, rows: Sequence[Mapping[str, Any]], names: tuple[str, ...]
+) -> None:
     cells: dict[tuple[Any, ...], list[Any]] = {}
     slowest: dict[tuple[Any, ...], dict[str, int]] = {}
     for row in rows:
@@ -143,10 +148,11 @@ def assert_tier_rolled_up(tables: Database, rollup: str, step_s: int, rows: Sequ
         f" FROM {{db}}.{rollup} GROUP BY ALL"
     )
     values = [tuple(row.values()) for row in found]
-    assert {row[:8]: [*row[8:11], dict(row[11])] for row in values} == cells
+    width = 1 + len(names)
+    assert {row[:width]: [*row[width : width + 3], dict(row[width + 3])] for row in values} == cells
     for row in values:
-        longest = slowest[row[:8]]
-        assert longest[row[12]] == max(longest.values())
+        longest = slowest[row[:width]]
+        assert longest[row[width + 4]] == max(longest.values())
 
 
 def assert_logs_rolled_up(tables: Database, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -140,7 +140,9 @@ def test_a_store_of_the_first_version_gains_hours_and_exemplars_and_keeps_its_mi
     client: Client, name: str
 ) -> None:
     schema.apply(client, name, DEFAULT)
-    for gone in ("VIEW service_red_1h", "VIEW service_red_1m", "TABLE spans_1h_mv", "TABLE spans_1h"):
+    views = [f"VIEW {view}_{tier}" for view in ("service_red", "service_cells") for tier in ("1m", "1h")]
+    tables = [f"TABLE {table}" for each in ("services_1h", "services_1m", "spans_1h") for table in (f"{each}_mv", each)]
+    for gone in (*views, *tables):
         kind, _, table = gone.partition(" ")
         client.command(f"DROP {kind} {name}.{table} SYNC")
     [view] = [each for each in definitions(name, DEFAULT) if each.name == "spans_1m_mv"]
@@ -182,7 +184,7 @@ def test_hours_that_do_not_know_when_they_were_seen_were_seen_in_their_hour(clie
         "the query of spans_1h_mv changed",
         "says which definition it has",
     ]
-    seen = f"SELECT toStartOfHour(now()) - FirstSeen, LastSeen - FirstSeen FROM {name}.inventory_services"
+    seen = f"SELECT toStartOfHour(now()) - FirstSeen, LastSeen - FirstSeen FROM {name}.inventory_operations"
     assert client.query(seen).result_rows == [(3600, 0)]
     client.command(span.format(name, 3600 - 240))
     client.command(f"OPTIMIZE TABLE {name}.spans_1h FINAL")

@@ -97,3 +97,35 @@ def test_readers_ask_by_period_and_may_compute_it(store: EmbeddedStore) -> None:
             parameters={"a": HOUR_S, "service": service},
         )
     assert found.result_rows == [(1,)]
+
+
+# Midnight after HOUR_S.
+NEXT_DAY_S = HOUR_S + 14 * 3600
+TWO_DAYS = {"from": "2026-01-15 00:00:00", "to": "2026-01-17 00:00:00"}
+CAME: dict[str, tuple[dict[int, int], int | None]] = {
+    "that began with them has them from the start": ({5: HOUR_S}, 0),
+    "that was upgraded has them from the next day on": ({4: HOUR_S - 86400, 5: HOUR_S, 6: HOUR_S + 7200}, NEXT_DAY_S),
+    "whose upgrade was not recorded has none": ({4: HOUR_S}, None),
+    "of which nothing is recorded has none": ({}, None),
+}
+
+
+@pytest.mark.parametrize(("versions", "since_s"), CAME.values(), ids=CAME)
+@pytest.mark.parametrize("view", TIERS)
+def test_cells_of_services_are_read_where_they_are_whole_and_a_store(
+    tables: Database, view: str, versions: dict[int, int], since_s: int | None
+) -> None:
+    tables.client.command(f"TRUNCATE TABLE {tables.name}.schema_versions")
+    for version, at_s in versions.items():
+        insert(tables.client, "schema_versions", [{"Version": version, "AppliedAt": at_s}], tables.name)
+    before = [span(NEXT_DAY_S - 60, "cart"), span(NEXT_DAY_S - 60, "batch", kind="Internal")]
+    insert_spans(tables, [*before, *(span(NEXT_DAY_S, "cart", failed=n == 0) for n in range(3))])
+    # Each time is left in one of both tables only.
+    tier = view.rpartition("_")[2]
+    whole = "false" if since_s is None else f"Time >= toDateTime({since_s})"
+    for table, gone in ((f"services_{tier}", f"NOT ({whole})"), (f"spans_{tier}", whole)):
+        sql = f"ALTER TABLE {tables.name}.{table} DELETE WHERE {gone} SETTINGS mutations_sync = 1"
+        tables.client.command(sql)
+    found = [(row["At"] >= NEXT_DAY_S, row["ServiceName"], row["Calls"], row["Errors"])
+             for row in red(tables, view, **TWO_DAYS)]  # fmt: skip
+    assert found == [(False, "batch", 1, 0), (False, "cart", 1, 0), (True, "cart", 3, 1)]

@@ -31,7 +31,8 @@ _TABLES: Mapping[Signal, tuple[tuple[str, str], ...]] = {
     ),
 }
 
-_SPAN_KEYS = "TenantId, ServiceName, SpanName, SpanKind, StatusCode, ServiceVersion, Environment"
+_SERVICE_KEYS = "TenantId, ServiceName, SpanKind, StatusCode, ServiceVersion, Environment"
+_SPAN_KEYS = f"{_SERVICE_KEYS}, SpanName"
 _LOG_KEYS = "TenantId, ServiceName, SeverityText, SeverityNumber"
 
 _METRIC_KEYS = "TenantId, ServiceName, MetricName, ServiceVersion, Environment"
@@ -94,14 +95,14 @@ def _exponential_histograms(tier: str, start_of: str) -> tuple[str, str]:
     return _series(f"{kind}s_{tier}", start_of, [source], f"'{kind}'", f"min({first})", f"max({last})")
 
 
-def _spans(rollup: str, start_of: str) -> tuple[str, str]:
+def _spans(rollup: str, start_of: str, keys: str = _SPAN_KEYS) -> tuple[str, str]:
     return (
-        f"""SELECT Time AS Start, {_SPAN_KEYS}, sum(Calls), sum(Errors), sum(DurationSum),
-            toString(sumMap(DurationBuckets)) FROM {rollup} GROUP BY Start, {_SPAN_KEYS}""",
-        f"""SELECT {start_of}(toDateTime(Timestamp), 'UTC') AS Start, {_SPAN_KEYS}, count(),
+        f"""SELECT Time AS Start, {keys}, sum(Calls), sum(Errors), sum(DurationSum),
+            toString(sumMap(DurationBuckets)) FROM {rollup} GROUP BY Start, {keys}""",
+        f"""SELECT {start_of}(toDateTime(Timestamp), 'UTC') AS Start, {keys}, count(),
             countIf(StatusCode = 'Error'), sum(Duration),
             toString(sumMap(map(toUInt16(floor(log2(greatest(Duration, 1)) * 8)), toUInt64(1))))
-            FROM otel_traces GROUP BY Start, {_SPAN_KEYS}""",
+            FROM otel_traces GROUP BY Start, {keys}""",
     )
 
 
@@ -112,6 +113,8 @@ _TENANT = f"if(TraceId IN (SELECT TraceId FROM otel_traces WHERE TenantId = '{SE
 _ROLLUPS: Mapping[str, tuple[str, str]] = {
     "spans_1m": _spans("spans_1m", "toStartOfMinute"),
     "spans_1h": _spans("spans_1h", "toStartOfHour"),
+    "services_1m": _spans("services_1m", "toStartOfMinute", _SERVICE_KEYS),
+    "services_1h": _spans("services_1h", "toStartOfHour", _SERVICE_KEYS),
     "logs_1m": (
         f"SELECT Time AS Minute, {_LOG_KEYS}, sum(Records) FROM logs_1m GROUP BY Minute, {_LOG_KEYS}",
         f"""SELECT toStartOfMinute(toDateTime(Timestamp)) AS Minute, {_LOG_KEYS}, count()

@@ -398,6 +398,139 @@ SELECT
 FROM otel.spans_1m AS cell
 GROUP BY Time, TenantId, ServiceName, SpanName, SpanKind, StatusCode, ServiceVersion, Environment;
 
+CREATE TABLE IF NOT EXISTS otel.services_1m
+(
+    Time DateTime,
+    TenantId LowCardinality(String),
+    ServiceName LowCardinality(String),
+    SpanKind LowCardinality(String),
+    StatusCode LowCardinality(String),
+    ServiceVersion LowCardinality(String),
+    Environment LowCardinality(String),
+    Calls SimpleAggregateFunction(sum, UInt64),
+    Errors SimpleAggregateFunction(sum, UInt64),
+    DurationSum SimpleAggregateFunction(sum, UInt64),
+    DurationBuckets SimpleAggregateFunction(sumMap, Map(UInt16, UInt64)),
+    SlowestTrace AggregateFunction(argMax, String, UInt64)
+)
+ENGINE = AggregatingMergeTree
+PARTITION BY toDate(Time)
+ORDER BY (ServiceName, Time, TenantId, SpanKind, StatusCode, ServiceVersion, Environment)
+TTL Time + toIntervalDay(91)
+SETTINGS non_replicated_deduplication_window = 10000, fsync_after_insert = 1, fsync_part_directory = 1, ttl_only_drop_parts = 1, min_bytes_for_wide_part = 1048576, min_rows_for_wide_part = 0, min_level_for_wide_part = 1, merge_selector_base = 15, auto_statistics_types = '';
+
+CREATE MATERIALIZED VIEW IF NOT EXISTS otel.services_1m_mv TO otel.services_1m AS
+SELECT
+    cell.Time AS Time,
+    TenantId,
+    ServiceName,
+    SpanKind,
+    StatusCode,
+    ServiceVersion,
+    Environment,
+    sum(cell.Calls) AS Calls,
+    sum(cell.Errors) AS Errors,
+    sum(cell.DurationSum) AS DurationSum,
+    sumMap(cell.DurationBuckets) AS DurationBuckets,
+    argMaxMergeState(cell.SlowestTrace) AS SlowestTrace
+FROM otel.spans_1m AS cell
+GROUP BY Time, TenantId, ServiceName, SpanKind, StatusCode, ServiceVersion, Environment;
+
+CREATE TABLE IF NOT EXISTS otel.services_1h
+(
+    Time DateTime,
+    TenantId LowCardinality(String),
+    ServiceName LowCardinality(String),
+    SpanKind LowCardinality(String),
+    StatusCode LowCardinality(String),
+    ServiceVersion LowCardinality(String),
+    Environment LowCardinality(String),
+    Calls SimpleAggregateFunction(sum, UInt64),
+    Errors SimpleAggregateFunction(sum, UInt64),
+    DurationSum SimpleAggregateFunction(sum, UInt64),
+    DurationBuckets SimpleAggregateFunction(sumMap, Map(UInt16, UInt64)),
+    SlowestTrace AggregateFunction(argMax, String, UInt64),
+    FirstSeen SimpleAggregateFunction(min, DateTime) DEFAULT Time,
+    LastSeen SimpleAggregateFunction(max, DateTime) DEFAULT Time
+)
+ENGINE = AggregatingMergeTree
+PARTITION BY toDate(Time)
+ORDER BY (ServiceName, Time, TenantId, SpanKind, StatusCode, ServiceVersion, Environment)
+TTL Time + toIntervalDay(401)
+SETTINGS non_replicated_deduplication_window = 10000, fsync_after_insert = 1, fsync_part_directory = 1, ttl_only_drop_parts = 1, min_bytes_for_wide_part = 1048576, min_rows_for_wide_part = 0, min_level_for_wide_part = 1, merge_selector_base = 15, auto_statistics_types = '';
+
+CREATE MATERIALIZED VIEW IF NOT EXISTS otel.services_1h_mv TO otel.services_1h AS
+SELECT
+    toStartOfHour(cell.Time, 'UTC') AS Time,
+    TenantId,
+    ServiceName,
+    SpanKind,
+    StatusCode,
+    ServiceVersion,
+    Environment,
+    sum(cell.Calls) AS Calls,
+    sum(cell.Errors) AS Errors,
+    sum(cell.DurationSum) AS DurationSum,
+    sumMap(cell.DurationBuckets) AS DurationBuckets,
+    argMaxMergeState(cell.SlowestTrace) AS SlowestTrace,
+    min(cell.Time) AS FirstSeen,
+    max(cell.Time) AS LastSeen
+FROM otel.services_1m AS cell
+GROUP BY Time, TenantId, ServiceName, SpanKind, StatusCode, ServiceVersion, Environment;
+
+CREATE TABLE IF NOT EXISTS otel.schema_versions
+(
+    Version UInt32,
+    Checksum String,
+    AppliedAt DateTime64(3) DEFAULT now64(3),
+    Statements Array(String)
+)
+ENGINE = MergeTree
+ORDER BY (Version, AppliedAt)
+SETTINGS non_replicated_deduplication_window = 10000, fsync_after_insert = 1, fsync_part_directory = 1;
+
+CREATE VIEW IF NOT EXISTS otel.service_cells_1m AS
+-- Cells of services, whatever their operations: `services_1m`, and before it came the cells of operations. A store that
+-- began with it has it from the start; another has all of it from the next day on (as the audit reads it).
+WITH
+    (
+        SELECT multiIf(
+            countIf(Version >= 5) = 0, toDateTime('2106-01-01 00:00:00', 'UTC'),
+            min(Version) >= 5, toDateTime(0, 'UTC'),
+            toDateTime(toDate(minIf(AppliedAt, Version >= 5), 'UTC') + 1, 'UTC'))
+        FROM otel.schema_versions
+    ) AS since
+SELECT Time, TenantId, ServiceName, SpanKind, StatusCode, ServiceVersion, Environment,
+    Calls, Errors, DurationSum, DurationBuckets, SlowestTrace
+FROM otel.services_1m
+WHERE Time >= since
+UNION ALL
+SELECT Time, TenantId, ServiceName, SpanKind, StatusCode, ServiceVersion, Environment,
+    Calls, Errors, DurationSum, DurationBuckets, SlowestTrace
+FROM otel.spans_1m
+WHERE Time < since;
+
+CREATE VIEW IF NOT EXISTS otel.service_cells_1h AS
+-- Cells of services, whatever their operations: `services_1h`, and before it came the cells of operations. A store that
+-- began with it has it from the start; another has all of it from the next day on (as the audit reads it).
+WITH
+    (
+        SELECT multiIf(
+            countIf(Version >= 5) = 0, toDateTime('2106-01-01 00:00:00', 'UTC'),
+            min(Version) >= 5, toDateTime(0, 'UTC'),
+            toDateTime(toDate(minIf(AppliedAt, Version >= 5), 'UTC') + 1, 'UTC'))
+        FROM otel.schema_versions
+    ) AS since
+SELECT Time, TenantId, ServiceName, SpanKind, StatusCode, ServiceVersion, Environment,
+    Calls, Errors, DurationSum, DurationBuckets, SlowestTrace, FirstSeen, LastSeen
+FROM otel.services_1h
+WHERE Time >= since
+UNION ALL
+SELECT Time, TenantId, ServiceName, SpanKind, StatusCode, ServiceVersion, Environment,
+    Calls, Errors, DurationSum, DurationBuckets, SlowestTrace, FirstSeen, LastSeen
+FROM otel.spans_1h
+WHERE Time < since;
+
 CREATE VIEW IF NOT EXISTS otel.service_red_1m AS
 WITH
     (buckets, q) -> if(empty(buckets), NULL, exp2((mapKeys(buckets)[arrayFirstIndex(
@@ -417,11 +550,11 @@ SELECT
     quantile_ns(sumMap(cell.DurationBuckets), 0.99) AS P99,
     argMaxMerge(cell.SlowestTrace) AS SlowTraceId,
     argMaxMergeIf(cell.SlowestTrace, cell.StatusCode = 'Error') AS FailedTraceId
-FROM otel.spans_1m AS cell
+FROM otel.service_cells_1m AS cell
 WHERE cell.Time >= {from:DateTime} AND cell.Time < {to:DateTime}
     -- Hashed: looking up pairs of texts was a tenth of what the view costs over a week (measured).
     AND (cell.SpanKind IN ('Server', 'Consumer') OR cityHash64(cell.TenantId, cell.ServiceName) NOT IN (
-        SELECT DISTINCT cityHash64(entry.TenantId, entry.ServiceName) FROM otel.spans_1m AS entry
+        SELECT DISTINCT cityHash64(entry.TenantId, entry.ServiceName) FROM otel.service_cells_1m AS entry
         WHERE entry.Time >= {from:DateTime} AND entry.Time < {to:DateTime}
             AND entry.SpanKind IN ('Server', 'Consumer')))
 GROUP BY Time, TenantId, ServiceName, ServiceVersion, Environment;
@@ -445,11 +578,11 @@ SELECT
     quantile_ns(sumMap(cell.DurationBuckets), 0.99) AS P99,
     argMaxMerge(cell.SlowestTrace) AS SlowTraceId,
     argMaxMergeIf(cell.SlowestTrace, cell.StatusCode = 'Error') AS FailedTraceId
-FROM otel.spans_1h AS cell
+FROM otel.service_cells_1h AS cell
 WHERE cell.Time >= {from:DateTime} AND cell.Time < {to:DateTime}
     -- Hashed: looking up pairs of texts was a tenth of what the view costs over a week (measured).
     AND (cell.SpanKind IN ('Server', 'Consumer') OR cityHash64(cell.TenantId, cell.ServiceName) NOT IN (
-        SELECT DISTINCT cityHash64(entry.TenantId, entry.ServiceName) FROM otel.spans_1h AS entry
+        SELECT DISTINCT cityHash64(entry.TenantId, entry.ServiceName) FROM otel.service_cells_1h AS entry
         WHERE entry.Time >= {from:DateTime} AND entry.Time < {to:DateTime}
             AND entry.SpanKind IN ('Server', 'Consumer')))
 GROUP BY Time, TenantId, ServiceName, ServiceVersion, Environment;
@@ -1833,7 +1966,7 @@ FROM
 (
     SELECT TenantId, ServiceName, ServiceVersion, Environment, min(FirstSeen) AS First, max(LastSeen) AS Last,
         sum(Calls) AS SpanCount, 0 AS RecordCount, 0 AS PointCount
-    FROM otel.spans_1h GROUP BY TenantId, ServiceName, ServiceVersion, Environment
+    FROM otel.service_cells_1h GROUP BY TenantId, ServiceName, ServiceVersion, Environment
     UNION ALL
     SELECT TenantId, ServiceName, '', '', min(Time), max(Time), 0, sum(Records), 0
     FROM otel.logs_1m GROUP BY TenantId, ServiceName
@@ -1857,7 +1990,7 @@ FROM
 (
     SELECT TenantId, ServiceName, Environment, ServiceVersion, min(FirstSeen) AS First, max(LastSeen) AS Last,
         sum(Calls) AS SpanCount, 0 AS PointCount
-    FROM otel.spans_1h GROUP BY TenantId, ServiceName, Environment, ServiceVersion
+    FROM otel.service_cells_1h GROUP BY TenantId, ServiceName, Environment, ServiceVersion
     UNION ALL
     SELECT TenantId, ServiceName, Environment, ServiceVersion, min(FirstSeen), max(LastSeen), 0, sum(Points)
     FROM otel.metrics_1d GROUP BY TenantId, ServiceName, Environment, ServiceVersion
@@ -1918,7 +2051,7 @@ FROM
     FROM
     (
         SELECT DISTINCT TenantId, ServiceName, Environment, ServiceVersion, Time
-        FROM otel.spans_1m
+        FROM otel.service_cells_1m
         -- A day more, to know what ran before.
         WHERE Time >= {from:DateTime} - 86400 AND Time < {to:DateTime} AND ServiceVersion != ''
             AND (ServiceName, toStartOfHour(Time, 'UTC')) IN
@@ -1938,7 +2071,7 @@ FROM
                     (
                         SELECT TenantId, ServiceName, Environment, Time AS Hour,
                             arraySort(groupUniqArray(ServiceVersion)) AS Versions
-                        FROM otel.spans_1h
+                        FROM otel.service_cells_1h
                         WHERE Time >= toStartOfHour({from:DateTime} - 86400, 'UTC') AND Time < {to:DateTime}
                             AND ServiceVersion != ''
                         GROUP BY TenantId, ServiceName, Environment, Hour
@@ -1955,10 +2088,10 @@ FROM
 LEFT JOIN
 (
     SELECT TenantId, ServiceName, Environment, ServiceVersion, min(Time) AS FirstHour
-    FROM otel.spans_1h
+    FROM otel.service_cells_1h
     -- Versions that nobody asks about are most of a year's hours, and left out before they are grouped.
     WHERE Time < {to:DateTime} AND ServiceVersion IN (
-        SELECT ServiceVersion FROM otel.spans_1h WHERE Time > {from:DateTime} - 3600 AND Time < {to:DateTime})
+        SELECT ServiceVersion FROM otel.service_cells_1h WHERE Time > {from:DateTime} - 3600 AND Time < {to:DateTime})
     GROUP BY TenantId, ServiceName, Environment, ServiceVersion
 ) AS ever USING (TenantId, ServiceName, Environment, ServiceVersion)
 WHERE Time >= {from:DateTime} AND if(Itself = 0,
@@ -2217,15 +2350,4 @@ CREATE TABLE IF NOT EXISTS otel.ledger
 )
 ENGINE = MergeTree
 ORDER BY (LogId, Topic, Partition, FirstOffset, TenantId, TableName, Day)
-SETTINGS non_replicated_deduplication_window = 10000, fsync_after_insert = 1, fsync_part_directory = 1;
-
-CREATE TABLE IF NOT EXISTS otel.schema_versions
-(
-    Version UInt32,
-    Checksum String,
-    AppliedAt DateTime64(3) DEFAULT now64(3),
-    Statements Array(String)
-)
-ENGINE = MergeTree
-ORDER BY (Version, AppliedAt)
 SETTINGS non_replicated_deduplication_window = 10000, fsync_after_insert = 1, fsync_part_directory = 1;

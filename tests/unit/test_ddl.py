@@ -48,6 +48,8 @@ def test_retention_is_of_each_signal_with_a_day_of_grace() -> None:
         "otel_logs": 4,
         "spans_1m": 8,
         "spans_1h": 10,
+        "services_1m": 8,
+        "services_1h": 10,
         "logs_1m": 8,
         "metrics_1d": 10,
         "numbers_1m": 8,
