@@ -50,20 +50,22 @@ FROM
                 exp2(-Scale) AS Width
             FROM
             (
+                WITH
+                    -- include: window_of.sql
                 SELECT
-                    series.Time AS Time,
-                    series.TenantId AS TenantId,
-                    mapFilter((name, value) -> has({{by:Array(String)}}, name), mapUpdate(ResourceAttributes, Attributes)) AS Labels,
-                    series.Unit AS Unit,
-                    series.Scale AS Finer,
-                    series.ZeroThreshold AS Nothing,
-                    series.Buckets AS Gained,
-                    series.Count AS Counted,
-                    series.Sum AS Added,
+                    window_of(gained.Cell) AS Time,
+                    gained.TenantId AS TenantId,
+                    mapFilter((name, value) -> has({{by:Array(String)}}, name), mapUpdate(gained.Resource, gained.Own)) AS Labels,
+                    gained.UnitOf AS Unit,
+                    gained.Coarsest AS Finer,
+                    gained.Nothing AS Nothing,
+                    gained.Buckets AS Gained,
+                    gained.Counted AS Counted,
+                    gained.Added AS Added,
                     min(Finer) OVER (PARTITION BY Time, TenantId, Labels, Unit) AS Coarsest
-                FROM {database}.exponential_histogram_{tier}(
-                    service = {{service:String}}, metric = {{metric:String}}, from = {{from:DateTime}}, to = {{to:DateTime}}, step = {{step:UInt32}}
-                ) AS series
+                FROM {database}.exponential_histogram_gains_{tier}(
+                    service = {{service:String}}, metric = {{metric:String}}, from = {{from:DateTime}}, to = {{to:DateTime}}
+                ) AS gained
             )
             GROUP BY Time, TenantId, Labels, Unit
         )

@@ -1575,11 +1575,9 @@ CREATE MATERIALIZED VIEW IF NOT EXISTS otel.exponential_histograms_1h_mv TO otel
 SELECT * REPLACE (toStartOfHour(Time, 'UTC') AS Time)
 FROM otel.exponential_histograms_1m;
 
-CREATE VIEW IF NOT EXISTS otel.exponential_histogram_1m AS
+CREATE VIEW IF NOT EXISTS otel.exponential_histogram_gains_1m AS
+-- What each series gained in each of its cells, at the coarsest scale that it had.
 WITH
-    -- The begin of the window that a moment lies in.
-    at -> {from:DateTime} + intDiv(toUnixTimestamp(at) - toUnixTimestamp({from:DateTime}), {step:UInt32}) * {step:UInt32}
-        AS window_of,
     -- One number a bucket, in the order of its values: positive buckets are 2^40 + index, negative ones the negative of that,
     -- the zero bucket is 0. Indexes have 32 bits.
     (above_from, above, below_from, below) -> arrayConcat(
@@ -1591,25 +1589,20 @@ WITH
     (buckets, finer, coarse) -> arrayMap(bucket -> if(bucket = 0, 0, sign(bucket)
         * (1099511627776 + toInt64(floor((abs(bucket) - 1099511627776) / exp2(finer - coarse))))), buckets) AS coarser
 SELECT
-    window_of(Cell) AS Time,
+    Cell,
     TenantId,
     SeriesId,
-    any(Resource) AS ResourceAttributes,
-    any(Own) AS Attributes,
-    any(UnitOf) AS Unit,
-    any(Coarsest) AS Scale,
-    max(Nothing) AS ZeroThreshold,
-    -- Positive buckets are 2^40 + index, negative ones the negative of that, the zero bucket is 0: in the order of values.
-    mapFilter((bucket, counted) -> counted != 0, sumMap(mapAdd(Gained.3, Further.3))) AS Buckets,
-    Buckets[0] AS ZeroCount,
-    mapApply((bucket, counted) -> (bucket - 1099511627776, counted), mapFilter((bucket, counted) -> bucket > 0, Buckets)) AS Positive,
-    mapApply((bucket, counted) -> (-bucket - 1099511627776, counted), mapFilter((bucket, counted) -> bucket < 0, Buckets)) AS Negative,
-    sum(Gained.1 + Further.1) AS Count,
-    sum(Gained.2 + Further.2) AS Sum,
-    Count / {step:UInt32} AS Rate,
-    sum(Fell) AS Resets,
-    sum(Seen) AS Points,
-    argMaxArrayMerge(Exemplars) AS ExemplarTraceId
+    Resource,
+    Own,
+    UnitOf,
+    Coarsest,
+    Nothing,
+    Gained.1 + Further.1 AS Counted,
+    Gained.2 + Further.2 AS Added,
+    mapAdd(Gained.3, Further.3) AS Buckets,
+    Fell,
+    Seen,
+    Exemplars
 FROM
 (
     SELECT
@@ -1686,14 +1679,41 @@ FROM
     )
     WINDOW series AS (PARTITION BY TenantId, SeriesId ORDER BY Earliest.1 ROWS BETWEEN 1 PRECEDING AND CURRENT ROW)
 )
-WHERE Cell >= {from:DateTime}
-GROUP BY Time, TenantId, SeriesId;
+WHERE Cell >= {from:DateTime};
 
-CREATE VIEW IF NOT EXISTS otel.exponential_histogram_1h AS
+CREATE VIEW IF NOT EXISTS otel.exponential_histogram_1m AS
 WITH
     -- The begin of the window that a moment lies in.
     at -> {from:DateTime} + intDiv(toUnixTimestamp(at) - toUnixTimestamp({from:DateTime}), {step:UInt32}) * {step:UInt32}
-        AS window_of,
+        AS window_of
+SELECT
+    window_of(Cell) AS Time,
+    TenantId,
+    SeriesId,
+    any(Resource) AS ResourceAttributes,
+    any(Own) AS Attributes,
+    any(UnitOf) AS Unit,
+    any(Coarsest) AS Scale,
+    max(Nothing) AS ZeroThreshold,
+    -- Positive buckets are 2^40 + index, negative ones the negative of that, the zero bucket is 0: in the order of values.
+    mapFilter((bucket, counted) -> counted != 0, sumMap(gained.Buckets)) AS Buckets,
+    Buckets[0] AS ZeroCount,
+    mapApply((bucket, counted) -> (bucket - 1099511627776, counted), mapFilter((bucket, counted) -> bucket > 0, Buckets)) AS Positive,
+    mapApply((bucket, counted) -> (-bucket - 1099511627776, counted), mapFilter((bucket, counted) -> bucket < 0, Buckets)) AS Negative,
+    sum(Counted) AS Count,
+    sum(Added) AS Sum,
+    Count / {step:UInt32} AS Rate,
+    sum(Fell) AS Resets,
+    sum(Seen) AS Points,
+    argMaxArrayMerge(Exemplars) AS ExemplarTraceId
+FROM otel.exponential_histogram_gains_1m(
+    service = {service:String}, metric = {metric:String}, from = {from:DateTime}, to = {to:DateTime}
+) AS gained
+GROUP BY Time, TenantId, SeriesId;
+
+CREATE VIEW IF NOT EXISTS otel.exponential_histogram_gains_1h AS
+-- What each series gained in each of its cells, at the coarsest scale that it had.
+WITH
     -- One number a bucket, in the order of its values: positive buckets are 2^40 + index, negative ones the negative of that,
     -- the zero bucket is 0. Indexes have 32 bits.
     (above_from, above, below_from, below) -> arrayConcat(
@@ -1705,25 +1725,20 @@ WITH
     (buckets, finer, coarse) -> arrayMap(bucket -> if(bucket = 0, 0, sign(bucket)
         * (1099511627776 + toInt64(floor((abs(bucket) - 1099511627776) / exp2(finer - coarse))))), buckets) AS coarser
 SELECT
-    window_of(Cell) AS Time,
+    Cell,
     TenantId,
     SeriesId,
-    any(Resource) AS ResourceAttributes,
-    any(Own) AS Attributes,
-    any(UnitOf) AS Unit,
-    any(Coarsest) AS Scale,
-    max(Nothing) AS ZeroThreshold,
-    -- Positive buckets are 2^40 + index, negative ones the negative of that, the zero bucket is 0: in the order of values.
-    mapFilter((bucket, counted) -> counted != 0, sumMap(mapAdd(Gained.3, Further.3))) AS Buckets,
-    Buckets[0] AS ZeroCount,
-    mapApply((bucket, counted) -> (bucket - 1099511627776, counted), mapFilter((bucket, counted) -> bucket > 0, Buckets)) AS Positive,
-    mapApply((bucket, counted) -> (-bucket - 1099511627776, counted), mapFilter((bucket, counted) -> bucket < 0, Buckets)) AS Negative,
-    sum(Gained.1 + Further.1) AS Count,
-    sum(Gained.2 + Further.2) AS Sum,
-    Count / {step:UInt32} AS Rate,
-    sum(Fell) AS Resets,
-    sum(Seen) AS Points,
-    argMaxArrayMerge(Exemplars) AS ExemplarTraceId
+    Resource,
+    Own,
+    UnitOf,
+    Coarsest,
+    Nothing,
+    Gained.1 + Further.1 AS Counted,
+    Gained.2 + Further.2 AS Added,
+    mapAdd(Gained.3, Further.3) AS Buckets,
+    Fell,
+    Seen,
+    Exemplars
 FROM
 (
     SELECT
@@ -1800,7 +1815,36 @@ FROM
     )
     WINDOW series AS (PARTITION BY TenantId, SeriesId ORDER BY Earliest.1 ROWS BETWEEN 1 PRECEDING AND CURRENT ROW)
 )
-WHERE Cell >= {from:DateTime}
+WHERE Cell >= {from:DateTime};
+
+CREATE VIEW IF NOT EXISTS otel.exponential_histogram_1h AS
+WITH
+    -- The begin of the window that a moment lies in.
+    at -> {from:DateTime} + intDiv(toUnixTimestamp(at) - toUnixTimestamp({from:DateTime}), {step:UInt32}) * {step:UInt32}
+        AS window_of
+SELECT
+    window_of(Cell) AS Time,
+    TenantId,
+    SeriesId,
+    any(Resource) AS ResourceAttributes,
+    any(Own) AS Attributes,
+    any(UnitOf) AS Unit,
+    any(Coarsest) AS Scale,
+    max(Nothing) AS ZeroThreshold,
+    -- Positive buckets are 2^40 + index, negative ones the negative of that, the zero bucket is 0: in the order of values.
+    mapFilter((bucket, counted) -> counted != 0, sumMap(gained.Buckets)) AS Buckets,
+    Buckets[0] AS ZeroCount,
+    mapApply((bucket, counted) -> (bucket - 1099511627776, counted), mapFilter((bucket, counted) -> bucket > 0, Buckets)) AS Positive,
+    mapApply((bucket, counted) -> (-bucket - 1099511627776, counted), mapFilter((bucket, counted) -> bucket < 0, Buckets)) AS Negative,
+    sum(Counted) AS Count,
+    sum(Added) AS Sum,
+    Count / {step:UInt32} AS Rate,
+    sum(Fell) AS Resets,
+    sum(Seen) AS Points,
+    argMaxArrayMerge(Exemplars) AS ExemplarTraceId
+FROM otel.exponential_histogram_gains_1h(
+    service = {service:String}, metric = {metric:String}, from = {from:DateTime}, to = {to:DateTime}
+) AS gained
 GROUP BY Time, TenantId, SeriesId;
 
 CREATE VIEW IF NOT EXISTS otel.exponential_histogram_quantile_1m AS
@@ -1857,20 +1901,24 @@ FROM
                 exp2(-Scale) AS Width
             FROM
             (
+                WITH
+                    -- The begin of the window that a moment lies in.
+                    at -> {from:DateTime} + intDiv(toUnixTimestamp(at) - toUnixTimestamp({from:DateTime}), {step:UInt32}) * {step:UInt32}
+                        AS window_of
                 SELECT
-                    series.Time AS Time,
-                    series.TenantId AS TenantId,
-                    mapFilter((name, value) -> has({by:Array(String)}, name), mapUpdate(ResourceAttributes, Attributes)) AS Labels,
-                    series.Unit AS Unit,
-                    series.Scale AS Finer,
-                    series.ZeroThreshold AS Nothing,
-                    series.Buckets AS Gained,
-                    series.Count AS Counted,
-                    series.Sum AS Added,
+                    window_of(gained.Cell) AS Time,
+                    gained.TenantId AS TenantId,
+                    mapFilter((name, value) -> has({by:Array(String)}, name), mapUpdate(gained.Resource, gained.Own)) AS Labels,
+                    gained.UnitOf AS Unit,
+                    gained.Coarsest AS Finer,
+                    gained.Nothing AS Nothing,
+                    gained.Buckets AS Gained,
+                    gained.Counted AS Counted,
+                    gained.Added AS Added,
                     min(Finer) OVER (PARTITION BY Time, TenantId, Labels, Unit) AS Coarsest
-                FROM otel.exponential_histogram_1m(
-                    service = {service:String}, metric = {metric:String}, from = {from:DateTime}, to = {to:DateTime}, step = {step:UInt32}
-                ) AS series
+                FROM otel.exponential_histogram_gains_1m(
+                    service = {service:String}, metric = {metric:String}, from = {from:DateTime}, to = {to:DateTime}
+                ) AS gained
             )
             GROUP BY Time, TenantId, Labels, Unit
         )
@@ -1931,20 +1979,24 @@ FROM
                 exp2(-Scale) AS Width
             FROM
             (
+                WITH
+                    -- The begin of the window that a moment lies in.
+                    at -> {from:DateTime} + intDiv(toUnixTimestamp(at) - toUnixTimestamp({from:DateTime}), {step:UInt32}) * {step:UInt32}
+                        AS window_of
                 SELECT
-                    series.Time AS Time,
-                    series.TenantId AS TenantId,
-                    mapFilter((name, value) -> has({by:Array(String)}, name), mapUpdate(ResourceAttributes, Attributes)) AS Labels,
-                    series.Unit AS Unit,
-                    series.Scale AS Finer,
-                    series.ZeroThreshold AS Nothing,
-                    series.Buckets AS Gained,
-                    series.Count AS Counted,
-                    series.Sum AS Added,
+                    window_of(gained.Cell) AS Time,
+                    gained.TenantId AS TenantId,
+                    mapFilter((name, value) -> has({by:Array(String)}, name), mapUpdate(gained.Resource, gained.Own)) AS Labels,
+                    gained.UnitOf AS Unit,
+                    gained.Coarsest AS Finer,
+                    gained.Nothing AS Nothing,
+                    gained.Buckets AS Gained,
+                    gained.Counted AS Counted,
+                    gained.Added AS Added,
                     min(Finer) OVER (PARTITION BY Time, TenantId, Labels, Unit) AS Coarsest
-                FROM otel.exponential_histogram_1h(
-                    service = {service:String}, metric = {metric:String}, from = {from:DateTime}, to = {to:DateTime}, step = {step:UInt32}
-                ) AS series
+                FROM otel.exponential_histogram_gains_1h(
+                    service = {service:String}, metric = {metric:String}, from = {from:DateTime}, to = {to:DateTime}
+                ) AS gained
             )
             GROUP BY Time, TenantId, Labels, Unit
         )
