@@ -129,6 +129,24 @@ def copy_16(typing_context, target, to, source, position):
     return types.none(target, types.int64, source, types.int64), codegen
 
 
+@intrinsic
+def prefetch(typing_context, array, position):
+    """Ask for the cache line of a position that will be read soon; any position will do, also one past the end."""
+
+    def codegen(context, builder, signature, args):
+        pointer = _pointer(context, builder, signature.args[0], *args, ir.IntType(8))
+        number = ir.IntType(32)
+        function = builder.module.declare_intrinsic(
+            "llvm.prefetch",
+            (ir.IntType(8).as_pointer(),),
+            ir.FunctionType(ir.VoidType(), [ir.IntType(8).as_pointer(), number, number, number]),
+        )
+        builder.call(function, [pointer, ir.Constant(number, 0), ir.Constant(number, 2), ir.Constant(number, 1)])
+        return context.get_dummy_value()
+
+    return types.none(array, types.int64), codegen
+
+
 @inlined
 def copy_bytes(target, to, source, position, size):
     """Copy `size` bytes in steps of 16: both arrays need `PADDING` bytes of slack."""

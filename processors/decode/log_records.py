@@ -13,7 +13,7 @@ from processors.decode.space import ENTRIES, ITEMS, OVERFLOW
 from processors.decode.spans import offsets, span_id, trace_id
 from processors.decode.strings import Array, intern, put_view, used
 from processors.decode.text import value_text
-from schemas.wire import compiled, fixed32, fixed64, length, skip_field, store_u64, varint
+from schemas.wire import compiled, fixed32, fixed64, inlined, length, skip_field, store_u64, varint
 
 
 class LogRecords(NamedTuple):
@@ -58,7 +58,7 @@ def log_records(arena: Arena, capacity: int, entries: int) -> LogRecords:
     )
 
 
-@compiled
+@inlined
 def _log_record(buffer, p, end, row, into, keys, values, state, work):
     # The position where it stopped: `end` when the log record is whole, the start of the broken field otherwise.
     store_u64(into.trace_id, 16 * row, np.uint64(0))

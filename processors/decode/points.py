@@ -17,7 +17,7 @@ from processors.decode.metric_headers import EXPONENTIAL, GAUGE, HISTOGRAM, KIND
 from processors.decode.space import BUCKETS, EXEMPLAR_ENTRIES, EXEMPLARS, OVERFLOW, POINT_ENTRIES, POINTS
 from processors.decode.spans import offsets, span_id, trace_id
 from processors.decode.strings import Array, used
-from schemas.wire import BROKEN, compiled, double_of, fixed64, length, skip_field, store_u64, varint
+from schemas.wire import BROKEN, compiled, double_of, fixed64, inlined, length, skip_field, store_u64, varint
 
 # What a field of a point means.
 _START, _TIME, _DOUBLE, _INT, _ATTRIBUTE, _FLAGS, _EXEMPLAR, _COUNT, _SUM, _BUCKETS = range(1, 11)
@@ -163,7 +163,7 @@ def points(arena: Arena, capacity: int, entries: int, buckets: int) -> Points:
     )
 
 
-@compiled
+@inlined
 def _append(into, value, state):
     at = into.used[0]
     if at >= into.values.size:
@@ -174,7 +174,7 @@ def _append(into, value, state):
     return True
 
 
-@compiled
+@inlined
 def _fixed_values(buffer, start, stop, into, state):
     if (stop - start) % 8 != 0:
         return False
@@ -268,7 +268,7 @@ def _exemplar(buffer, p, end, into, keys, state, work):
     return p == end
 
 
-@compiled
+@inlined
 def _clear(into, row):
     into.start[row], into.time[row], into.flags[row] = np.uint64(0), np.uint64(0), 0
     into.value[row], into.integer[row], into.is_integer[row] = 0.0, 0, 0
@@ -277,7 +277,7 @@ def _clear(into, row):
     into.side_offset[0, row], into.side_offset[1, row] = 0, 0
 
 
-@compiled
+@inlined
 def _point(buffer, p, end, kind, row, into, exemplar_rows, keys, state, work):
     # The position where it stopped: `end` when the point is whole, the start of the broken field otherwise.
     _clear(into, row)

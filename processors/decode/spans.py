@@ -251,7 +251,7 @@ def _status(buffer, p, end, into, row):
     return p == end
 
 
-@compiled
+@inlined
 def _span(buffer, p, end, row, into, event_rows, link_rows, keys, values, state, work):
     # The position where it stopped: `end` when the span is whole, the start of the broken field otherwise.
     store_u64(into.trace_id, 16 * row, np.uint64(0))
