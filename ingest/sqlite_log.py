@@ -15,6 +15,7 @@ from pathlib import Path
 from schemas.errors import ConfigurationError, LogUnavailableError, TooLargeError
 from schemas.log import Entry
 from schemas.settings import LogSettings
+from schemas.sqlite_bodies import packed
 from schemas.sqlite_log import (
     ADD_COUNTS,
     END_OFFSET,
@@ -81,12 +82,13 @@ class SqliteLogWriter:
         for number, entry in enumerate(entries):
             if len(entry.value) > bound:
                 raise TooLargeError(f"a record must be at most {bound} bytes; entry {number} has {len(entry.value)}")
-        needed_bytes = sum(len(entry.value) + _RECORD_OVERHEAD_BYTES for entry in entries)
+        bodies = [packed(entry.value) for entry in entries]
+        needed_bytes = sum(len(kept) + _RECORD_OVERHEAD_BYTES for kept, _ in bodies)
         with self._append_lock:
             self._check_disk(needed_bytes)
             self._make_room(needed_bytes)
             with self._link.write() as connection:
-                _insert(connection, entries)
+                _insert(connection, entries, bodies)
             self._wal_bytes += needed_bytes
             if self._checkpoint_is_due():
                 self._checkpoint_wanted.set()
@@ -214,17 +216,19 @@ class SqliteLogWriter:
         return bool(frames == copied)
 
 
-def _insert(connection: sqlite3.Connection, entries: Sequence[Entry]) -> None:
+def _insert(
+    connection: sqlite3.Connection, entries: Sequence[Entry], packed_bodies: Sequence[tuple[bytes, int]]
+) -> None:
     body_id = single(connection, NEXT_BODY)
     ends: dict[str, int] = {}
     counts: defaultdict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0, 0])
-    bodies: list[tuple[int, bytes]] = []
+    bodies: list[tuple[int, bytes, int]] = []
     rows: list[tuple[str, int, int, int, int, int, int, str, str]] = []
-    for entry in entries:
+    for entry, packed_body in zip(entries, packed_bodies, strict=True):
         topic = entry.topic
         if topic not in ends:
             ends[topic] = single(connection, END_OFFSET, (topic,))
-        bodies.append((body_id, entry.value))
+        bodies.append((body_id, *packed_body))
         rows.append((topic, ends[topic], body_id, len(entry.value), entry.items, entry.rejected, entry.received_at_ns,
                      entry.tenant, encode_headers(entry.headers)))  # fmt: skip
         count = counts[topic, entry.tenant]

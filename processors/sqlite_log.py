@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from processors.sqlite_log_inspect import SqliteLogInspector
-from processors.sqlite_log_link import PARTITION, open_link
+from processors.sqlite_log_link import PARTITION, open_link, record_of
 from processors.sqlite_log_retention import SqliteLogRetention
 from schemas.errors import FencedError, LogUnavailableError
 from schemas.log import DeadLetter, OffsetRange, Progress, Record
-from schemas.sqlite_log import END_OFFSET, INSERT_BODY, LOG_ID, NEXT_BODY, decode_headers, encode_headers, single
+from schemas.sqlite_bodies import packed
+from schemas.sqlite_log import END_OFFSET, INSERT_BODY, LOG_ID, NEXT_BODY, encode_headers, single
 from schemas.sqlite_shared import SharedLog
 
 __all__ = ["SqliteLogInspector", "SqliteLogReader", "SqliteLogRetention"]
@@ -32,7 +33,7 @@ _FREEZE = "UPDATE progress SET frozen_last = ? WHERE consumer_group = ? AND topi
 _COMMIT = "UPDATE progress SET next_offset = ?, frozen_last = NULL WHERE consumer_group = ? AND topic = ?"
 _SIZES = "SELECT offset, size_bytes FROM records WHERE topic = ? AND offset BETWEEN ? AND ? ORDER BY offset LIMIT ?"
 _RECORDS = (
-    "SELECT r.offset, b.value, r.tenant, r.received_at_ns, r.items, r.rejected, r.headers"
+    "SELECT r.offset, b.value, b.unpacked_bytes, r.tenant, r.received_at_ns, r.items, r.rejected, r.headers"
     " FROM records r JOIN bodies b ON b.id = r.body_id WHERE r.topic = ? AND r.offset BETWEEN ? AND ? ORDER BY r.offset"
 )
 _IS_KEPT = "SELECT 1 FROM dead_letters WHERE topic = ? AND partition = ? AND offset = ?"
@@ -104,12 +105,7 @@ class SqliteLogReader:
             if fits is None:
                 return []
             rows = connection.execute(_RECORDS, (self._topic, first, fits)).fetchall()
-        return [
-            Record(
-                self._topic, PARTITION, offset, value, tenant, received_at_ns, items, rejected, decode_headers(headers)
-            )
-            for offset, value, tenant, received_at_ns, items, rejected, headers in rows
-        ]
+        return [record_of(self._topic, row) for row in rows]
 
     def wait(self, timeout_s: float) -> None:
         """See `LogReader.wait`: "arrived" means since the last `read` began."""
@@ -216,7 +212,7 @@ def _keep(connection: sqlite3.Connection, letter: DeadLetter) -> None:
     if connection.execute(_IS_KEPT, position).fetchone():
         return
     body_id = single(connection, NEXT_BODY)
-    connection.execute(INSERT_BODY, (body_id, source.value))
+    connection.execute(INSERT_BODY, (body_id, *packed(source.value)))
     connection.execute(_KEEP, (*position, body_id, len(source.value), source.items, source.rejected,
                                source.received_at_ns, source.tenant, encode_headers(source.headers),
                                letter.reason, letter.message, letter.failed_at_ns))  # fmt: skip

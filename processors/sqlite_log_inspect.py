@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from processors.sqlite_log_link import PARTITION, open_link
+from processors.sqlite_log_link import PARTITION, open_link, record_of
 from schemas.log import DeadLetter, KeptDeadLetter, LogSnapshot, OffsetRange, Progress, Record, TopicCount
 from schemas.signals import NAMES
 from schemas.sqlite_log import (
@@ -43,19 +43,20 @@ _WAITING_COUNTS = (
     " ORDER BY topic, tenant"
 )
 _LETTERS = (
-    "SELECT d.id, d.topic, d.partition, d.offset, b.value, d.tenant, d.received_at_ns, d.items, d.rejected, d.headers,"
-    " d.reason, d.message, d.failed_at_ns, d.redriven_at_ns FROM dead_letters d JOIN bodies b ON b.id = d.body_id"
+    "SELECT d.id, d.topic, d.partition, d.offset, b.value, b.unpacked_bytes, d.tenant, d.received_at_ns, d.items,"
+    " d.rejected, d.headers, d.reason, d.message, d.failed_at_ns, d.redriven_at_ns"
+    " FROM dead_letters d JOIN bodies b ON b.id = d.body_id"
 )
 _NEWEST = (
-    "SELECT r.offset, b.value, r.tenant, r.received_at_ns, r.items, r.rejected, r.headers FROM records r"
-    " JOIN bodies b ON b.id = r.body_id WHERE r.topic = ? ORDER BY r.offset DESC LIMIT ?"
+    "SELECT r.offset, b.value, b.unpacked_bytes, r.tenant, r.received_at_ns, r.items, r.rejected, r.headers"
+    " FROM records r JOIN bodies b ON b.id = r.body_id WHERE r.topic = ? ORDER BY r.offset DESC LIMIT ?"
 )
 _NEWEST_LETTER = "SELECT COALESCE(MAX(id), 0) FROM dead_letters"
 _WAITING = (
     "SELECT id, partition, offset, body_id, size_bytes, COALESCE(items, 0), received_at_ns, tenant, headers"
     " FROM dead_letters WHERE topic = ? AND id > ? AND id <= ? AND redriven_at_ns IS NULL ORDER BY id LIMIT ?"
 )
-_COPY_BODY = "INSERT INTO bodies (id, value) SELECT ?, value FROM bodies WHERE id = ?"
+_COPY_BODY = "INSERT INTO bodies (id, value, unpacked_bytes) SELECT ?, value, unpacked_bytes FROM bodies WHERE id = ?"
 _MARK = "UPDATE dead_letters SET redriven_at_ns = ? WHERE id = ?"
 
 
@@ -132,10 +133,7 @@ class SqliteLogInspector:
         """
         with self._link.read() as connection:
             rows = connection.execute(_NEWEST, (topic, limit)).fetchall()
-        return [
-            Record(topic, PARTITION, offset, value, tenant, received_at_ns, items, rejected, decode_headers(headers))
-            for offset, value, tenant, received_at_ns, items, rejected, headers in reversed(rows)
-        ]
+        return [record_of(topic, row) for row in reversed(rows)]
 
     def redrive(self, topic: str, ids: Sequence[int] | None = None) -> int:
         """See `LogInspector.redrive`. Letters that fail again while this runs are left for the next call.
@@ -185,7 +183,6 @@ class SqliteLogInspector:
 
 
 def _kept(row: tuple[Any, ...]) -> KeptDeadLetter:
-    (letter_id, topic, partition, offset, value, tenant, received_at_ns, items, rejected, headers,
-     reason, message, failed_at_ns, redriven_at_ns) = row  # fmt: skip
-    source = Record(topic, partition, offset, value, tenant, received_at_ns, items, rejected, decode_headers(headers))
+    letter_id, topic, partition, *record, reason, message, failed_at_ns, redriven_at_ns = row
+    source = record_of(topic, record, partition)
     return KeptDeadLetter(letter_id, DeadLetter(source, reason, message, failed_at_ns), redriven_at_ns)

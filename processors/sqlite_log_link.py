@@ -1,12 +1,16 @@
-"""How the reading side opens the embedded log."""
+"""How the reading side opens the embedded log, and what it makes of a row."""
 
 from __future__ import annotations
 
 import os
 import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from schemas.sqlite_log import Link
+from schemas.log import Record
+from schemas.sqlite_bodies import unpacked
+from schemas.sqlite_log import Link, decode_headers
 
 PARTITION = 0
 # Longer than the longest write transaction of a healthy neighbour: a redrive or a group of large appends.
@@ -22,3 +26,14 @@ def open_link(path: Path) -> Link:
         return sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
 
     return Link(real_path, connect)
+
+
+def record_of(topic: str, row: Sequence[Any], partition: int = PARTITION) -> Record:
+    """A record of its row: offset, body, what that unpacks to, tenant, time, items, rejected, headers.
+
+    Raises:
+        LogUnavailableError: the body is damaged.
+    """
+    offset, kept, unpacked_bytes, tenant, received_at_ns, items, rejected, headers = row
+    value = unpacked(kept, unpacked_bytes)
+    return Record(topic, partition, offset, value, tenant, received_at_ns, items, rejected, decode_headers(headers))

@@ -22,8 +22,10 @@ MAX_WAL_BYTES = 64 * 1024 * 1024
 TRIM_RECORDS = 256
 
 APPLICATION_ID = 0x534C5549  # "SLUI"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
+# From each earlier version to the next one. Nothing is rewritten: bodies of version 1 are as they came.
+_UPGRADES = {1: "ALTER TABLE bodies ADD COLUMN unpacked_bytes INTEGER NOT NULL DEFAULT 0"}
 _SCHEMA = resources.files("schemas").joinpath("sqlite_log.sql").read_text(encoding="utf-8")
 
 # Only a file without tables takes the first two. SQLite may be compiled to overwrite what it deletes (Debian's is),
@@ -51,7 +53,7 @@ _UNAVAILABLE = {
 # a file opened while its file system was read-only stays read-only.
 _KEEPS_CONNECTION = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
-INSERT_BODY = "INSERT INTO bodies (id, value) VALUES (?, ?)"
+INSERT_BODY = "INSERT INTO bodies (id, value, unpacked_bytes) VALUES (?, ?, ?)"
 INSERT_RECORD = (
     "INSERT INTO records (topic, offset, body_id, size_bytes, items, rejected, received_at_ns, tenant, headers)"
     " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -142,13 +144,16 @@ def _prepare(connection: sqlite3.Connection, path: str, max_wal_bytes: int, *, c
                 f"log.path must name a log of Sluiceway; {path} is another kind of file"
             ) from error
         raise
-    if tables and (application, version) != (APPLICATION_ID, SCHEMA_VERSION):
+    earlier = application == APPLICATION_ID and version in _UPGRADES
+    if tables and not earlier and (application, version) != (APPLICATION_ID, SCHEMA_VERSION):
         raise ConfigurationError(
             f"log.path must name a log of Sluiceway of version {SCHEMA_VERSION}; {path} is a database with"
             f" application_id {application:#x} and version {version}"
         )
     if not tables and not create:
         raise LogUnavailableError(f"the log {path} does not exist yet: its writer makes it")
+    if earlier and not create:
+        raise LogUnavailableError(f"the log {path} is of version {version}: its writer brings it to {SCHEMA_VERSION}")
     wal_settings = (
         f"PRAGMA wal_autocheckpoint = {max_wal_bytes // 2 // PAGE_BYTES}",
         f"PRAGMA journal_size_limit = {max_wal_bytes // 2}",
@@ -159,6 +164,10 @@ def _prepare(connection: sqlite3.Connection, path: str, max_wal_bytes: int, *, c
         connection.executescript(
             f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA application_id = {APPLICATION_ID};"
             f" PRAGMA user_version = {SCHEMA_VERSION}; COMMIT"
+        )
+    for from_version in range(version, SCHEMA_VERSION) if tables else ():
+        connection.executescript(
+            f"BEGIN IMMEDIATE; {_UPGRADES[from_version]}; PRAGMA user_version = {from_version + 1}; COMMIT"
         )
 
 

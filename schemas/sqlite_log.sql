@@ -9,8 +9,10 @@ CREATE TABLE identity (
 INSERT INTO identity (log_id) VALUES (lower(hex(randomblob(8))));
 
 CREATE TABLE bodies (
-    id    INTEGER PRIMARY KEY,
-    value BLOB NOT NULL
+    id             INTEGER PRIMARY KEY,
+    -- What `value` unpacks to (schemas/sqlite_bodies.py); 0: it is as it came.
+    unpacked_bytes INTEGER NOT NULL DEFAULT 0,
+    value          BLOB    NOT NULL
 );
 
 CREATE TABLE records (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import sqlite3
 import subprocess
 import sys
@@ -20,7 +21,8 @@ from schemas.settings import LogSettings
 from tests.faults.small_disks import FULL_DISKS, MIB, READ_ONLY_DISKS, FailingDisk, failing_disk
 
 TOPIC = "otlp_spans"
-BODY = bytes(range(256)) * 1024
+# Nothing that could be packed: a disk would not fill up with it.
+BODY = random.Random(7).randbytes(256 * 1024)
 SETTINGS = LogSettings(max_bytes=1024 * MIB, retention_s=0)
 
 
