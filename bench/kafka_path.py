@@ -52,6 +52,8 @@ def measure(dataset: Dataset, folder: Path, broker: Broker) -> KafkaPathCost:
     topics = {f"SLUICEWAY_KAFKA__{signal}_TOPIC": create_topic(broker, PARTITIONS) for signal in ("TRACES",)}
     settings = {
         **topics,
+        # As in bench/end_to_end.py: a run of seconds would see it or not.
+        "SLUICEWAY_SERVICE_MAP__ENABLED": "false",
         "SLUICEWAY_DATA_DIR": str(folder / "data"),
         "SLUICEWAY_KAFKA__METRICS_TOPIC": create_topic(broker, 1),
         "SLUICEWAY_KAFKA__LOGS_TOPIC": create_topic(broker, 1),

@@ -166,8 +166,11 @@ class Consumer:
         batch = self._open.get(partition)
         if batch is None:
             batch = self._open[partition] = OpenBatch(progress.next_offset, self._settings)
-        found_any = False
-        while not batch.is_full and batch.left_s > 0 and not self._stop.is_set():
+        found_any = looked = False
+        # At least one look: while another partition was written, which takes longer than a pause in a stream, nobody
+        # saw whether more keeps coming, and batches of four partitions were closed half full.
+        while not batch.is_full and (batch.left_s > 0 or not looked) and not self._stop.is_set():
+            looked = True
             # A tenth at a time: how many items a record has is known only once it is read.
             found = self._reader.read(
                 partition, batch.position, max_records=MAX_RECORDS, max_bytes=self._settings.max_bytes // 10
@@ -176,7 +179,7 @@ class Consumer:
                 break
             found_any = True
             batch.take(found)
-        due = batch.is_full or batch.left_s <= 0 or self._draining.is_set() or self._held_bytes > self._most_held_bytes
+        due = batch.is_full or batch.left_s <= 0 or self._draining.is_set() or self._makes_room(batch)
         if not batch.records or not due or self._stop.is_set():
             return found_any
         # Forgotten before it is written: after a failure it is read again, frozen or not.
@@ -184,14 +187,10 @@ class Consumer:
         self._write(partition, batch.records)
         return True
 
-    @property
-    def _held_bytes(self) -> int:
-        return sum(batch.size_bytes for batch in self._open.values())
-
-    @property
-    def _most_held_bytes(self) -> int:
-        # All open batches together, however many partitions there are.
-        return 2 * self._settings.max_bytes
+    def _makes_room(self, batch: OpenBatch) -> bool:
+        """Whether all open batches together hold too much, however many partitions there are, and this one most."""
+        sizes = [each.size_bytes for each in self._open.values()]
+        return sum(sizes) > 2 * self._settings.max_bytes and batch.size_bytes == max(sizes)
 
     def _forget_all_but(self, partitions: Collection[int]) -> None:
         for partition in self._open.keys() - set(partitions):
