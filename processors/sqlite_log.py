@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from processors.sqlite_log_inspect import SqliteLogInspector
-from processors.sqlite_log_link import PARTITION, open_link, record_of
+from processors.sqlite_log_link import PARTITION, open_link, record_columns, record_of
 from processors.sqlite_log_retention import SqliteLogRetention
 from schemas.errors import FencedError, LogUnavailableError
 from schemas.log import DeadLetter, OffsetRange, Progress, Record
@@ -33,7 +33,7 @@ _FREEZE = "UPDATE progress SET frozen_last = ? WHERE consumer_group = ? AND topi
 _COMMIT = "UPDATE progress SET next_offset = ?, frozen_last = NULL WHERE consumer_group = ? AND topic = ?"
 _SIZES = "SELECT offset, size_bytes FROM records WHERE topic = ? AND offset BETWEEN ? AND ? ORDER BY offset LIMIT ?"
 _RECORDS = (
-    "SELECT r.offset, b.value, b.unpacked_bytes, r.tenant, r.received_at_ns, r.items, r.rejected, r.headers"
+    f"SELECT {record_columns('r')}"
     " FROM records r JOIN bodies b ON b.id = r.body_id WHERE r.topic = ? AND r.offset BETWEEN ? AND ? ORDER BY r.offset"
 )
 _IS_KEPT = "SELECT 1 FROM dead_letters WHERE topic = ? AND partition = ? AND offset = ?"

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from processors.sqlite_log_link import PARTITION, open_link, record_of
+from processors.sqlite_log_link import PARTITION, open_link, record_columns, record_of
 from schemas.log import DeadLetter, KeptDeadLetter, LogSnapshot, OffsetRange, Progress, Record, TopicCount
 from schemas.signals import NAMES
 from schemas.sqlite_log import (
@@ -43,12 +43,11 @@ _WAITING_COUNTS = (
     " ORDER BY topic, tenant"
 )
 _LETTERS = (
-    "SELECT d.id, d.topic, d.partition, d.offset, b.value, b.unpacked_bytes, d.tenant, d.received_at_ns, d.items,"
-    " d.rejected, d.headers, d.reason, d.message, d.failed_at_ns, d.redriven_at_ns"
+    f"SELECT d.id, d.topic, d.partition, {record_columns('d')}, d.reason, d.message, d.failed_at_ns, d.redriven_at_ns"
     " FROM dead_letters d JOIN bodies b ON b.id = d.body_id"
 )
 _NEWEST = (
-    "SELECT r.offset, b.value, b.unpacked_bytes, r.tenant, r.received_at_ns, r.items, r.rejected, r.headers"
+    f"SELECT {record_columns('r')}"
     " FROM records r JOIN bodies b ON b.id = r.body_id WHERE r.topic = ? ORDER BY r.offset DESC LIMIT ?"
 )
 _NEWEST_LETTER = "SELECT COALESCE(MAX(id), 0) FROM dead_letters"

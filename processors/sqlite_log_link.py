@@ -28,8 +28,16 @@ def open_link(path: Path) -> Link:
     return Link(real_path, connect)
 
 
+def record_columns(described: str) -> str:
+    """What `record_of` takes, of `described`, a table of records or dead letters, and their bodies `b`."""
+    return (
+        f"{described}.offset, b.value, b.unpacked_bytes, {described}.tenant, {described}.received_at_ns,"
+        f" {described}.items, {described}.rejected, {described}.headers"
+    )
+
+
 def record_of(topic: str, row: Sequence[Any], partition: int = PARTITION) -> Record:
-    """A record of its row: offset, body, what that unpacks to, tenant, time, items, rejected, headers.
+    """The record of a row of `record_columns`.
 
     Raises:
         LogUnavailableError: the body is damaged.
