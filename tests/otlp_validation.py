@@ -27,6 +27,11 @@ def varint(value: int) -> bytes:
     return bytes([*out, value])
 
 
+def key_value(key: bytes, value: bytes) -> bytes:
+    """The fields of a KeyValue, from those of its AnyValue."""
+    return field(1, key) + field(2, value)
+
+
 def traces(*spans: bytes) -> bytes:
     return field(1, field(2, b"".join(field(2, span) for span in spans)))
 

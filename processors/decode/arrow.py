@@ -96,16 +96,21 @@ class Columns:
 
         Call it after `shared_maps`, which renumbers the keys.
         """
-        rows, entries = int(groups.used[0]), groups.attributes
-        result = np.zeros(rows, np.uint32)
-        keys = entries.keys[: int(entries.used[0])]
-        for name in reversed(names):
-            code = pc.index(self.keys, pa.scalar(name.decode(), pa.string())).as_py()
-            if code >= 0:
-                # Backwards, so that of equal keys the first stands, which is also what the store's `map[key]` finds.
-                at = np.flatnonzero(keys == code)[::-1]
-                result[np.searchsorted(groups.first[: rows + 1], at, side="right") - 1] = entries.values[at]
-        return result
+        return value_codes(
+            groups, *(pc.index(self.keys, pa.scalar(name.decode(), pa.string())).as_py() for name in names)
+        )
+
+
+def value_codes(groups: Groups, *keys: int) -> Array:
+    """For each group the value code of the first of the key codes `keys` that it has; 0 where it has none."""
+    rows, entries = int(groups.used[0]), groups.attributes
+    result = np.zeros(rows, np.uint32)
+    used = entries.keys[: int(entries.used[0])]
+    for key in reversed(keys):
+        # Backwards, so that of equal keys the first stands, which is also what the store's `map[key]` finds.
+        at = np.flatnonzero(used == key)[::-1]
+        result[np.searchsorted(groups.first[: rows + 1], at, side="right") - 1] = entries.values[at]
+    return result
 
 
 def of_group(codes: Array, groups: Array) -> Array:

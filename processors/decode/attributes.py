@@ -9,7 +9,7 @@ import numpy as np
 from processors.arena import Arena
 from processors.decode.any_value import key_and_value
 from processors.decode.space import OVERFLOW
-from processors.decode.strings import Array, intern, intern_after, put_view, same_bytes, used
+from processors.decode.strings import Array, expected, intern, intern_after, put_view, used
 from processors.decode.text import value_text
 from schemas.wire import compiled, inlined
 
@@ -27,6 +27,15 @@ def attributes(arena: Arena, capacity: int, number: int) -> Attributes:
     return Attributes(arena.empty(capacity, np.uint32), arena.empty(2 * capacity, np.uint64), used(number))
 
 
+@inlined
+def _put(buffer, code, text, size, into):
+    at = into.used[0]
+    into.keys[at] = code
+    put_view(into.views, at, buffer, text, size)
+    into.used[0] = at + 1
+    return code
+
+
 @compiled
 def _append_any(buffer, start, stop, into, keys, previous, state, work):
     key, key_stop, value, value_stop, ok = key_and_value(buffer, start, stop)
@@ -35,17 +44,13 @@ def _append_any(buffer, start, stop, into, keys, previous, state, work):
     code = intern_after(buffer, key, key_stop - key, keys, state, previous)
     if code < 0:
         return code
-    at = into.used[0]
-    if at >= into.keys.size:
+    if into.used[0] >= into.keys.size:
         state[OVERFLOW] = into.used[1]
         return np.int64(-1)
     text, size = value_text(buffer, value, value_stop, state, work)
     if size < 0:
         return np.int64(-1)
-    into.keys[at] = code
-    put_view(into.views, at, buffer, text, size)
-    into.used[0] = at + 1
-    return code
+    return _put(buffer, code, text, size, into)
 
 
 @inlined
@@ -57,26 +62,15 @@ def append_entry(buffer, start, stop, into, keys, previous, state, work):
     value = start + 2 + key_size
     if value + 4 <= stop and buffer[start] == 0x0A and buffer[value] == 0x12:
         value_size = stop - value - 2
-        guess = np.int64(keys.successor[previous + 1])
-        at = into.used[0]
-        if (
-            key_size < 128
-            and value_size < 128
-            and value_size == np.int64(buffer[value + 1])
-            and guess < keys.used[0]
-            and keys.size[guess] == key_size
-            and at < into.keys.size
-            and same_bytes(buffer, keys.position[guess], start + 2, key_size)
-        ):
+        short = key_size < 128 and value_size < 128 and value_size == np.int64(buffer[value + 1])
+        code = expected(buffer, start + 2, key_size, keys, previous) if short else np.int64(-1)
+        if code >= 0 and into.used[0] < into.keys.size:
             text, size = value + 4, value_size - 2
             if buffer[value + 2] != 0x0A or size != np.int64(buffer[value + 3]):
                 text, size = value_text(buffer, value + 2, stop, state, work)
                 if size < 0:
                     return np.int64(-1)
-            into.keys[at] = guess
-            put_view(into.views, at, buffer, text, size)
-            into.used[0] = at + 1
-            return guess
+            return _put(buffer, code, text, size, into)
     return _append_any(buffer, start, stop, into, keys, previous, state, work)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from processors.arena import Arena
 from processors.decode.attributes import Attributes, append_entry, attributes
-from processors.decode.space import ENTRIES, ITEMS, OVERFLOW
+from processors.decode.space import ENTRIES, ITEMS, OVERFLOW, mark_fault
 from processors.decode.spans import offsets, span_id, trace_id
 from processors.decode.strings import Array, intern, put_view, used
 from processors.decode.text import value_text
@@ -134,9 +134,7 @@ def scan(buffer, found, runs, faults, into, keys, values, state, work):
             if state[OVERFLOW] != 0:
                 return
             if reached != found.stop[item]:
-                # Runs of a record may come in any order: its first fault is the lowest.
-                if faults[record] < 0 or reached < faults[record]:
-                    faults[record] = reached
+                mark_fault(faults, record, reached)
                 break
             into.scope[row], into.record[row] = found.scope[item], record
             row += 1

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from processors.blocks import ONE_BLOCK_ROWS
+from processors.decode.arrow import value_codes
 from processors.decode.batch import SERVICE, Work
 from processors.decode.strings import Array, texts
 
@@ -42,16 +43,8 @@ def by_service(work: Work) -> Runs:
 
 
 def _ranks(work: Work) -> Array:
-    """For each resource group the place of its service among all of them."""
-    resources, entries = work.resources, work.resources.attributes
-    count = int(resources.used[0])
-    values = texts(work.buffer, work.values)
-    code = pc.index(texts(work.buffer, work.keys), pa.scalar(SERVICE)).as_py()
-    service = np.zeros(count, np.int64)
-    # Backwards, so that of equal keys the first stands, as in Columns.attribute_codes.
-    at = np.flatnonzero(entries.keys[: int(entries.used[0])] == code)[::-1]
-    service[np.searchsorted(resources.first[: count + 1], at, side="right") - 1] = entries.values[at]
-    used = np.unique(service)
-    rank = np.empty(len(values), np.int64)
-    rank[used[pc.sort_indices(values.take(pa.array(used))).to_numpy()]] = np.arange(len(used))
-    return rank[service]
+    """For each resource group the place of its service among all of them, from 1; equal where services are."""
+    key = pc.index(texts(work.buffer, work.keys), pa.scalar(SERVICE)).as_py()
+    services = texts(work.buffer, work.values).take(pa.array(value_codes(work.resources, key)))
+    ranks: Array = pc.rank(services, tiebreaker="dense").to_numpy()
+    return ranks

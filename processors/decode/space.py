@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from schemas.wire import PADDING, compiled
+from schemas.wire import PADDING, compiled, inlined
 
 # Cells of the `state` array that every function here shares. Whoever finds its array full writes the array's
 # number to OVERFLOW: the caller grows that one and starts the batch again, so that no value is cut.
@@ -24,3 +24,10 @@ def reserve(state, size):
         state[OVERFLOW] = SCRATCH_BYTES
         return np.int64(-1)
     return at
+
+
+@inlined
+def mark_fault(faults, record, at):
+    """Keep the lowest position of a record's faults: its items may be read in any order."""
+    if faults[record] < 0 or at < faults[record]:
+        faults[record] = at

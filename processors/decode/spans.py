@@ -9,7 +9,16 @@ import numpy as np
 
 from processors.arena import Arena
 from processors.decode.attributes import Attributes, append_entry, attributes
-from processors.decode.space import ENTRIES, EVENT_ENTRIES, EVENTS, ITEMS, LINK_ENTRIES, LINKS, OVERFLOW
+from processors.decode.space import (
+    ENTRIES,
+    EVENT_ENTRIES,
+    EVENTS,
+    ITEMS,
+    LINK_ENTRIES,
+    LINKS,
+    OVERFLOW,
+    mark_fault,
+)
 from processors.decode.strings import Array, intern, put_view, used
 from schemas.wire import (
     BROKEN,
@@ -339,9 +348,7 @@ def scan(buffer, found, runs, faults, into, event_rows, link_rows, keys, values,
             if state[OVERFLOW] != 0:
                 return
             if reached != stop:
-                # Runs of a record may come in any order: its first fault is the lowest.
-                if faults[record] < 0 or reached < faults[record]:
-                    faults[record] = reached
+                mark_fault(faults, record, reached)
                 break
             into.scope[row], into.record[row] = found.scope[item], record
             row += 1

@@ -115,8 +115,8 @@ def intern(buffer, start, size, strings, state):
 
 
 @inlined
-def intern_after(buffer, start, size, strings, state, previous):
-    """As `intern`, trying first the code that last followed `previous` (-1 at the start of a row)."""
+def expected(buffer, start, size, strings, previous):
+    """The code that last followed `previous` (-1 at the start of a row), if that is this string; -1 otherwise."""
     guess = np.int64(strings.successor[previous + 1])
     if (
         guess < strings.used[0]
@@ -124,6 +124,15 @@ def intern_after(buffer, start, size, strings, state, previous):
         and same_bytes(buffer, strings.position[guess], start, size)
     ):
         return guess
+    return np.int64(-1)
+
+
+@inlined
+def intern_after(buffer, start, size, strings, state, previous):
+    """As `intern`, trying first the code that is expected after `previous`."""
+    code = expected(buffer, start, size, strings, previous)
+    if code >= 0:
+        return code
     code = intern(buffer, start, size, strings, state)
     if code >= 0:
         strings.successor[previous + 1] = code

@@ -10,7 +10,7 @@ from processors.decode import decode, order
 from schemas.log import Record
 from schemas.signals import Signal
 from tests.decoded import decoded_rows
-from tests.otlp_validation import field
+from tests.otlp_validation import field, key_value
 from tests.strategies import record_of
 
 BOTH = pytest.mark.parametrize("signal", [Signal.TRACES, Signal.LOGS])
@@ -26,7 +26,7 @@ def group(signal: Signal, service: str | None, *names: str) -> bytes:
 
 
 def attribute(key: str, value: str) -> bytes:
-    return field(1, field(1, key.encode()) + field(2, field(1, value.encode())))
+    return field(1, key_value(key.encode(), field(1, value.encode())))
 
 
 def batch(signal: Signal, *values: bytes) -> list[Record]:
