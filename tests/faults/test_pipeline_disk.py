@@ -13,6 +13,7 @@ import pytest
 from schemas.signals import Signal
 from tests.faults.pipeline import Load, Pipeline, pipeline, wait_until
 from tests.faults.small_disks import MIB, mounted_tmpfs, mounting_is_permitted
+from tests.testbed.parts import freeze
 
 # The waits between two attempts grow while the disk is full; nobody wants to sit through the last of them here.
 PATIENCE = {"SLUICEWAY_BATCH__RETRY_MAX_S": "1"}
@@ -41,7 +42,7 @@ def fail_for_a_while(running: Pipeline, load: Load, disk: Path) -> Path:
     """Fill the disk so that the store has batches to insert which cannot fit; returns what fills it."""
     store = running.store_pid()
     assert store is not None
-    os.kill(store, signal.SIGSTOP)
+    freeze(store)
     load.await_acks("acknowledgements that are not stored yet")
     filler = fill(disk)
     said = len(running.said.read_text())

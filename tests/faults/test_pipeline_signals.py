@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import time
 from pathlib import Path
@@ -12,6 +11,7 @@ from schemas.signals import Signal
 from sluiceway.embedded.store import EmbeddedStore
 from tests.conftest import free_port
 from tests.faults.pipeline import TIMEOUT_S, Load, Pipeline, pipeline, wait_until
+from tests.testbed.parts import freeze
 
 
 def begin(running: Pipeline) -> Load:
@@ -52,7 +52,7 @@ def test_sigterm_ends_the_process_when_the_store_hangs_and_the_next_start_stores
         load = begin(running)
         store = running.store_pid()
         assert store is not None
-        os.kill(store, signal.SIGSTOP)
+        freeze(store)
         load.await_acks("acknowledgements while the store hangs")
         assert running.process is not None
         running.process.terminate()
@@ -73,7 +73,7 @@ def test_a_second_ctrl_c_ends_at_once_and_leaves_nothing_behind(tmp_path: Path) 
         store = running.store_pid()
         assert store is not None
         # A store that hangs keeps the drain from ending between the two signals.
-        os.kill(store, signal.SIGSTOP)
+        freeze(store)
         load.await_acks("acknowledgements while the store hangs")
         assert running.process is not None
         running.process.send_signal(signal.SIGINT)

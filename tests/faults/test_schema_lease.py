@@ -23,6 +23,7 @@ from schemas.errors import StoreUnavailableError
 from schemas.settings import RetentionSettings
 from sluiceway.embedded.store import EmbeddedStore
 from tests.faults.pipeline import ROOT, TIMEOUT_S, wait_until
+from tests.testbed.parts import freeze
 
 NUMBER = itertools.count(1)
 DEFAULT = RetentionSettings()
@@ -169,7 +170,7 @@ def test_a_leader_that_was_stopped_past_its_lease_begins_no_further_statement(
     appliers = Appliers(store, name, tmp_path, 3)
     appliers.begin()
     leader = appliers.await_statements(4)
-    os.kill(leader, signal.SIGSTOP)
+    freeze(leader)
     try:
         wait_until(lambda: schema.is_current(client, name, DEFAULT), "another to go on")
         before = {note for note in appliers.notes() if note.pid == leader}

@@ -37,6 +37,7 @@ if os.getppid() != int(sys.argv[1]):
     os._exit(1)
 os.execvp(sys.argv[2], sys.argv[2:])
 """
+_FREEZE_TIMEOUT_S = 10.0
 # PR_SET_PDEATHSIG reports the end of the *thread* that started the child. This one ends with the interpreter, so a test
 # may start a part from any thread.
 _starter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="testbed-starter")
@@ -94,6 +95,28 @@ def run(command: Sequence[str | Path], *, cwd: Path, timeout_s: float, env: dict
     if done.returncode != 0:
         raise PartFailedError(f"{shown}: must exit with 0, received {done.returncode}\n{done.stdout[-4000:]}")
     return done.stdout
+
+
+def freeze(pid: int) -> None:
+    """SIGSTOP, and wait until every thread has stopped: the signal is delivered long before on a busy machine.
+
+    A broker whose threads ran on for a moment has acknowledged a record that was appended after the signal.
+    """
+    os.kill(pid, signal.SIGSTOP)
+    deadline_s = time.monotonic() + _FREEZE_TIMEOUT_S
+    while not all(_has_stopped(thread) for thread in Path(f"/proc/{pid}/task").iterdir()):
+        if time.monotonic() > deadline_s:
+            raise TimeoutError(f"process {pid} still runs {_FREEZE_TIMEOUT_S:g} s after SIGSTOP")
+        time.sleep(0.001)
+
+
+def _has_stopped(thread: Path) -> bool:
+    """Of a folder in /proc/PID/task; a thread that has ended runs no more either."""
+    try:
+        # proc(5): the state follows the command's name, which is in parentheses and may hold any character.
+        return (thread / "stat").read_text().rpartition(")")[2].split()[0] in "TtZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
 
 
 def free_ports(count: int) -> list[int]:
@@ -199,8 +222,9 @@ class Part:
             self._process.wait()
 
     def freeze(self) -> None:
-        """SIGSTOP: connections stay open, nothing is answered."""
-        self.signal(signal.SIGSTOP)
+        """Connections stay open, nothing is answered, if it still runs."""
+        if self._process is not None and self._process.poll() is None:
+            freeze(self._process.pid)
 
     def thaw(self) -> None:
         """SIGCONT after `freeze`."""
