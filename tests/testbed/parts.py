@@ -98,7 +98,7 @@ def run(command: Sequence[str | Path], *, cwd: Path, timeout_s: float, env: dict
 
 
 def freeze(pid: int) -> None:
-    """SIGSTOP, and wait until every thread has stopped: the signal is delivered long before on a busy machine.
+    """SIGSTOP, and wait until every thread has stopped: on a busy machine kill(2) returns long before that.
 
     A broker whose threads ran on for a moment has acknowledged a record that was appended after the signal.
     """
@@ -223,8 +223,8 @@ class Part:
 
     def freeze(self) -> None:
         """Connections stay open, nothing is answered, if it still runs."""
-        if self._process is not None and self._process.poll() is None:
-            freeze(self._process.pid)
+        if self.running:
+            freeze(self.pid)
 
     def thaw(self) -> None:
         """SIGCONT after `freeze`."""
