@@ -14,6 +14,7 @@ from kafka.errors import KafkaConfigurationError, KafkaError, MessageSizeTooLarg
 
 from ingest.kafka_topics import prepare
 from ingest.partition import by_trace, warm_up
+from ingest.turns import InTurn
 from schemas.errors import ConfigurationError, LogUnavailableError, TooLargeError
 from schemas.kafka_client import close_producer, opened_producer
 from schemas.kafka_errors import unavailable
@@ -196,6 +197,7 @@ class KafkaLogWriter:
                 # Parts of several requests for one partition travel as one: with the client's 16 KiB, records of 512
                 # spans that were split by trace cost 2.4 times the CPU (`python -m bench.partition`).
                 batch_size=min(_BATCH_BYTES, self.max_record_bytes()),
+                partitioner=InTurn(),
                 delivery_timeout_ms=int(settings.delivery_timeout_s * 1000),
                 max_block_ms=connect_ms,
                 bootstrap_timeout_ms=connect_ms,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -167,3 +167,18 @@ def test_a_collector_that_partitions_by_trace_id_agrees_with_us_on_every_partiti
                 assert ours.partition == record.partition
                 used.add(record.partition)
         assert used == set(range(PARTITIONS)), signal
+
+
+def test_without_it_partitions_are_filled_in_turn_a_batch_each(kafka: Broker) -> None:
+    chosen = settings(kafka).model_copy(update={"partition_by": "balanced"})
+    writer = KafkaLogWriter(chosen, MAX_RECORD_BYTES)
+    rng, name = random.Random(9), topic(Signal.TRACES)
+    # The client's batches are no larger than a record may be: two of these fill none together.
+    large = [Entry(name, rng.randbytes(MAX_RECORD_BYTES * 3 // 4), "", NOW_NS, 1) for _ in range(PARTITIONS)]
+    try:
+        for rounds in (1, 2, 3):
+            writer.append(large)
+            found = records(kafka, chosen.topic(Signal.TRACES))
+            assert Counter(record.partition for record in found) == dict.fromkeys(range(PARTITIONS), rounds)
+    finally:
+        writer.close()

@@ -1,0 +1,49 @@
+"""Which partition a record without one goes to: the next in turn, a turn for each batch of the client."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+from kafka.partitioner import Partitioner
+
+
+class InTurn(Partitioner):  # type: ignore[misc]  # has no types
+    """`KafkaProducer`'s `partitioner`. For the producer of one topic, used by one thread at a time.
+
+    The client sends one batch of a partition at a time, and a large record is a batch. Partitions drawn by chance, its
+    default, meet: of an append's four records two wait for each other in two of three cases, for another request each.
+    Small records stay together until their batch is full or on its way, as in KIP-480.
+    """
+
+    def __init__(self) -> None:
+        self._turn: int | None = None
+
+    def partition(
+        self, topic: str, _key: Any, _serialized_key: Any, _value: Any, _serialized_value: Any, cluster: Any
+    ) -> int:
+        """The partition whose turn it is. Raises ValueError: the topic has none, as far as the client knows."""
+        usable = _usable(topic, cluster)
+        if self._turn is None:
+            # Processes that start together do not all begin with the first.
+            self._turn = random.choice(usable)  # noqa: S311
+        elif self._turn not in usable:
+            self._turn = _next(self._turn, usable)
+        return self._turn
+
+    def on_new_batch(self, topic: str, cluster: Any, _prev_partition: int) -> None:
+        """Called before a batch is begun; the record that begins it then asks `partition` again."""
+        if self._turn is not None:
+            self._turn = _next(self._turn, _usable(topic, cluster))
+
+
+def _usable(topic: str, cluster: Any) -> list[int]:
+    # Those with a leader; none has one while brokers change, and then any will do, for the client waits for its leader.
+    usable = list(cluster.available_partitions_for_topic(topic) or cluster.partitions_for_topic(topic) or ())
+    if not usable:
+        raise ValueError(f"topic {topic}: no partition is known")
+    return usable
+
+
+def _next(turn: int, usable: list[int]) -> int:
+    return min((partition for partition in usable if partition > turn), default=min(usable))
