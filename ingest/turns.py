@@ -18,7 +18,8 @@ class InTurn(Partitioner):  # type: ignore[misc]  # has no types
     """
 
     def __init__(self) -> None:
-        self._turn: int | None = None
+        # Processes that start together do not all begin with the first.
+        self._turn = random.getrandbits(16)
 
     def partition(
         self, topic: str, _key: Any, _serialized_key: Any, _value: Any, _serialized_value: Any, cluster: Any
@@ -28,27 +29,13 @@ class InTurn(Partitioner):  # type: ignore[misc]  # has no types
         Raises:
             UnknownTopicOrPartitionError: the topic has none, as far as the client knows.
         """
-        usable = _usable(topic, cluster)
-        if self._turn is None:
-            # Processes that start together do not all begin with the first.
-            self._turn = random.choice(usable)  # noqa: S311
-        elif self._turn not in usable:
-            self._turn = _next(self._turn, usable)
-        return self._turn
+        # Those with a leader; where none has one, while brokers change, any will do: the client waits for its leader.
+        usable = sorted(cluster.available_partitions_for_topic(topic) or cluster.partitions_for_topic(topic) or ())
+        if not usable:
+            raise UnknownTopicOrPartitionError(f"topic {topic}: no partition is known")
+        chosen: int = usable[self._turn % len(usable)]
+        return chosen
 
-    def on_new_batch(self, topic: str, cluster: Any, _prev_partition: int) -> None:
+    def on_new_batch(self, _topic: str, _cluster: Any, _prev_partition: int) -> None:
         """Called before a batch is begun; the record that begins it then asks `partition` again."""
-        if self._turn is not None:
-            self._turn = _next(self._turn, _usable(topic, cluster))
-
-
-def _usable(topic: str, cluster: Any) -> list[int]:
-    # Those with a leader; none has one while brokers change, and then any will do, for the client waits for its leader.
-    usable = list(cluster.available_partitions_for_topic(topic) or cluster.partitions_for_topic(topic) or ())
-    if not usable:
-        raise UnknownTopicOrPartitionError(f"topic {topic}: no partition is known")
-    return usable
-
-
-def _next(turn: int, usable: list[int]) -> int:
-    return min((partition for partition in usable if partition > turn), default=min(usable))
+        self._turn += 1

@@ -19,7 +19,7 @@ from tests.faults.load import BLOCK, SERVICES
 # Long enough for a machine that is busy with other things, compiling included; nothing below asserts a time.
 TIMEOUT_S = 240.0
 
-# A reader may be answered a million rows (`max_result_rows`): a night of kills stores more.
+# A reader may be answered a million rows (`max_result_rows`); 200 kills under load store more in one table.
 _ROWS_AN_ANSWER = 500_000
 # A rollup that differs from its base table in the telemetry of this service alone is looked at so often at most.
 _LOOKS = 6
