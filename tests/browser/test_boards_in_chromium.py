@@ -6,6 +6,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from dashboards.boards.file import provided
+from dashboards.viewer.figures import share
 from tests.browser.conftest import Pipeline
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(1200)]
@@ -68,8 +69,8 @@ def test_the_fleet_shows_the_shares_that_spans_have_and_leads_to_a_service(page:
         to_ms=pipeline.to_ms,
     )
     assert len(wanted) == 8
-    for service, share in wanted:
-        assert float(shown[service].removesuffix(" %")) == pytest.approx(share * 100, abs=0.05)
+    for service, errors in wanted:
+        assert shown[service] == share(errors)
     page.get_by_role("link", name="payment", exact=True).click()
     page.wait_for_selector("body[data-ready]")
     expect(page.get_by_label("Service", exact=True)).to_have_value("payment")

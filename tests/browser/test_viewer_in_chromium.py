@@ -12,6 +12,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
+from dashboards.viewer.figures import share
 from tests.browser.conftest import Pipeline
 
 # The first test waits for the pipeline, a decoder that may have to be compiled, and the demo.
@@ -47,10 +48,6 @@ def nanoseconds(shown: str) -> float:
     return float(number.replace(",", "")) * _NS[unit]
 
 
-def percent(shown: str) -> float:
-    return float(shown.removesuffix(" %"))
-
-
 def test_every_service_shows_the_calls_errors_and_latency_that_its_spans_have(page: Page, pipeline: Pipeline) -> None:
     wanted = asked(
         pipeline,
@@ -67,7 +64,7 @@ def test_every_service_shows_the_calls_errors_and_latency_that_its_spans_have(pa
             text(page, f'{row} [data-figure="{key}"]') for key in ("calls", "errors", "p50", "p95")
         )
         assert calls_shown == f"{calls:,}"
-        assert percent(errors_shown) == pytest.approx(errors * 100, abs=0.05)
+        assert errors_shown == share(errors)
         # The rollup's buckets are within 4.5 %, and three digits are shown.
         assert nanoseconds(p50_shown) == pytest.approx(p50, rel=0.05)
         assert nanoseconds(p95_shown) == pytest.approx(p95, rel=0.05)
@@ -98,8 +95,7 @@ def test_a_service_is_called_what_its_recent_failures_make_it_and_its_releases_a
     )
     assert "1.4.2" in dict(versions)
     for version, errors in versions:
-        shown = text(page, f'tr[data-version="{version}"] [data-figure="errors"]')
-        assert percent(shown) == pytest.approx(errors * 100, abs=0.05)
+        assert text(page, f'tr[data-version="{version}"] [data-figure="errors"]') == share(errors)
 
 
 def test_a_service_page_shows_its_operations_and_draws_its_charts(page: Page, pipeline: Pipeline) -> None:
@@ -113,7 +109,7 @@ def test_a_service_page_shows_its_operations_and_draws_its_charts(page: Page, pi
     for name, kind, calls, errors in wanted:
         row = f'tr[data-operation="{name}"][data-kind="{kind}"]'
         assert text(page, f'{row} [data-figure="calls"]') == f"{calls:,}"
-        assert percent(text(page, f'{row} [data-figure="errors"]')) == pytest.approx(errors * 100, abs=0.05)
+        assert text(page, f'{row} [data-figure="errors"]') == share(errors)
     drawn = page.locator("figure[data-chart]")
     assert [drawn.nth(n).get_attribute("data-chart") for n in range(drawn.count())] == ["rate", "errors", "latency"]
     for n in range(3):
