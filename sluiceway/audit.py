@@ -115,6 +115,7 @@ class StoreReading:
         today: the store's own date in UTC.
         offsets: what the batches of this log in the ledger cover, by (topic, partition).
         whole_since: the first event day that a rollup counts whole, of those that a later schema version brought.
+        others_quiet: no other log that fills this store has written for so long that none has a batch under way.
     """
 
     ledger: Sequence[LedgerSum]
@@ -124,6 +125,7 @@ class StoreReading:
     today: dt.date
     offsets: Mapping[tuple[str, int], Offsets] = field(default_factory=dict)
     whole_since: Mapping[str, dt.date] = field(default_factory=dict)
+    others_quiet: bool = False
 
 
 class Verdict(enum.StrEnum):
@@ -192,6 +194,31 @@ def settled_topics(before: LogSnapshot, store: StoreReading, after: LogSnapshot)
     return known - moving
 
 
+@dataclass(frozen=True, slots=True)
+class _Motion:
+    """What may move while the store is read: topics on which nothing did, and items under way on the others.
+
+    Another log's frozen ranges are not to be read from here, so a topic that one fills is never settled and nothing
+    bounds what it may have under way, until that log is quiet.
+    """
+
+    settled: Collection[str]
+    under_way: Mapping[tuple[str, str], int]
+    shared: Collection[str]
+
+    def still(self, signal: Signal) -> bool:
+        """Whether no insert can have run."""
+        topic = NAMES[signal].topic
+        return topic in self.settled and topic not in self.shared
+
+    def slack(self, signal: Signal, tenant: str) -> int | None:
+        """Items that may be in the store beyond what is committed; None where nothing bounds them."""
+        topic = NAMES[signal].topic
+        if topic in self.shared:
+            return None
+        return 0 if topic in self.settled else self.under_way.get((topic, tenant), 0)
+
+
 def audit(before: LogSnapshot, store: StoreReading, after: LogSnapshot, retention: RetentionSettings) -> Report:
     """Compare every hop of every tenant and signal.
 
@@ -200,15 +227,15 @@ def audit(before: LogSnapshot, store: StoreReading, after: LogSnapshot, retentio
         store: ledger sums with `committed` decided by `before`.
         retention: days that may have expired in the store are left out of its comparisons.
     """
-    settled = settled_topics(before, store, after)
-    under_way = _under_way(before, after)
+    shared = set() if store.others_quiet else {row.topic for row in store.ledger if row.elsewhere}
+    motion = _Motion(settled_topics(before, store, after), _under_way(before, after), shared)
     lines = [
         *_ingest_lines(before),
         *_log_lines(before, store),
         *_offset_lines(store),
         *_processor_lines(store),
-        *_store_lines(store, settled, under_way, retention),
-        *_rollup_lines(store, settled, under_way, retention),
+        *_store_lines(store, motion, retention),
+        *_rollup_lines(store, motion, retention),
     ]
     lines.sort(key=lambda line: (line.tenant, line.signal, _HOPS.index(line.hop), line.place))
     waiting = {(signal_of(topic), tenant): count for (topic, tenant), count in before.dead_letters.items() if count}
@@ -288,12 +315,7 @@ def _processor_lines(store: StoreReading) -> Iterable[Line]:
         yield Line("processors", tenant, signal_of(topic), topic, received, received, total, account)
 
 
-def _store_lines(
-    store: StoreReading,
-    settled: Collection[str],
-    under_way: Mapping[tuple[str, str], int],
-    retention: RetentionSettings,
-) -> Iterable[Line]:
+def _store_lines(store: StoreReading, motion: _Motion, retention: RetentionSettings) -> Iterable[Line]:
     stored: dict[tuple[str, str, dt.date], _Stored] = defaultdict(_Stored)
     for row in store.ledger:
         if row.table:
@@ -307,18 +329,12 @@ def _store_lines(
             by_table[table, tenant][day] = stored.get(key, _Stored()), store.rows.get(key, 0)
     for (table, tenant), days in by_table.items():
         signal = BASE_TABLES[table][0] if table in BASE_TABLES else signal_of(next(iter(days.values()))[0].topic)
-        still = NAMES[signal].topic in settled
-        slack = 0 if still else under_way.get((NAMES[signal].topic, tenant), 0)
+        still, slack = motion.still(signal), motion.slack(signal, tenant)
         expected = {day: (s.all if still else s.committed, actual) for day, (s, actual) in days.items()}
         yield from _by_day("store", tenant, signal, table, days=expected, slack=slack)
 
 
-def _rollup_lines(
-    store: StoreReading,
-    settled: Collection[str],
-    under_way: Mapping[tuple[str, str], int],
-    retention: RetentionSettings,
-) -> Iterable[Line]:
+def _rollup_lines(store: StoreReading, motion: _Motion, retention: RetentionSettings) -> Iterable[Line]:
     committed: dict[tuple[str, str, dt.date], int] = defaultdict(int)
     for row in store.ledger:
         if row.committed and row.table:
@@ -329,7 +345,7 @@ def _rollup_lines(
         signal = BASE_TABLES[table][0]
         first = _first_kept_day(store.today, min(retention_days(signal, retention), rollup.kept_days(retention)))
         first = max(first, store.whole_since.get(name, first))
-        still = NAMES[signal].topic in settled
+        still = motion.still(signal)
         base = {key[1:]: n for key, n in (store.rows if still else committed).items() if key[0] == table}
         counted = {key[1:]: n for key, n in store.rollups.items() if key[0] == name}
         tenants: dict[str, dict[dt.date, tuple[int, int]]] = defaultdict(dict)
@@ -337,24 +353,25 @@ def _rollup_lines(
             if day >= first:
                 tenants[tenant][day] = base.get((tenant, day), 0), counted.get((tenant, day), 0)
         for tenant, days in tenants.items():
-            slack = 0 if still else under_way.get((NAMES[signal].topic, tenant), 0)
-            yield from _by_day("rollups", tenant, signal, name, days=days, slack=slack)
+            yield from _by_day("rollups", tenant, signal, name, days=days, slack=motion.slack(signal, tenant))
 
 
 def _by_day(
-    hop: str, tenant: str, signal: Signal, place: str, *, days: Mapping[dt.date, tuple[int, int]], slack: int
+    hop: str, tenant: str, signal: Signal, place: str, *, days: Mapping[dt.date, tuple[int, int]], slack: int | None
 ) -> Iterable[Line]:
     """One line for the days that agree and one for each that does not: a loss and a double must not cancel out."""
     low = actual = 0
     agreeing = 0
     for day, (expected, counted) in sorted(days.items()):
-        line = Line(hop, tenant, signal, f"{place} {day}", expected, expected + slack, counted)
+        high = max(expected, counted) if slack is None else expected + slack
+        line = Line(hop, tenant, signal, f"{place} {day}", expected, high, counted)
         if line.verdict is Verdict.IMBALANCED:
             yield line
         else:
             low, actual, agreeing = low + expected, actual + counted, agreeing + 1
     if agreeing:
-        yield Line(hop, tenant, signal, place, low, low + slack, actual, f"{agreeing} days" if agreeing > 1 else "")
+        high = actual if slack is None else low + slack
+        yield Line(hop, tenant, signal, place, low, high, actual, f"{agreeing} days" if agreeing > 1 else "")
 
 
 @dataclass(slots=True)

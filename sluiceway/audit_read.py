@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from clickhouse_connect.driver.client import Client
@@ -15,6 +16,9 @@ from sluiceway.audit import BASE_TABLES, ROLLUPS, LedgerSum, Offsets, Report, St
 
 # A batch is under way for a fraction of a second; between two looks for a still moment this much passes.
 _PAUSE_S = 0.05
+# A pipeline that is alive writes its own telemetry every ten seconds (`telemetry.interval_s`): a log whose ledger stood
+# still for longer than that has nothing under way, unless its pipeline ended in the middle of a batch.
+_QUIET_S = 15.0
 
 _LEDGER = """
 SELECT Topic, Partition, TenantId, TableName, Day, LogId != {log_id} AS Elsewhere,
@@ -48,11 +52,14 @@ def read_until_still(
 ) -> Report:
     """The first report in which nothing moved, or that proves an imbalance, or the last one within `timeout_s`.
 
+    Where other logs fill the same store, items too many prove one only once those logs were quiet for some seconds.
+
     Raises:
         LogUnavailableError: the log cannot be read.
         ClickHouseError, OSError: the store cannot be read.
     """
     deadline = clock() + timeout_s
+    others = _OtherLogs(clock)
     while True:
         since = _whole_batches(log, store)
         before = log.snapshot(since)
@@ -60,10 +67,27 @@ def read_until_still(
             pause(_PAUSE_S)
             before = log.snapshot(since)
         reading = read_store(store, before)
+        reading = replace(reading, others_quiet=others.quiet_s(reading.ledger) >= _QUIET_S)
         report = audit(before, reading, log.snapshot(since), retention)
         if report.verdict is not Verdict.MOVING or clock() >= deadline:
             return report
         pause(_PAUSE_S)
+
+
+class _OtherLogs:
+    """How long the ledger of the other logs that fill this store has stood still, by `clock`."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._ledger: set[LedgerSum] = set()
+        self._since_s = clock()
+
+    def quiet_s(self, ledger: Iterable[LedgerSum]) -> float:
+        """Seconds since the first look that found these rows of theirs, as every look after it did."""
+        theirs = {row for row in ledger if row.elsewhere}
+        if theirs != self._ledger:
+            self._ledger, self._since_s = theirs, self._clock()
+        return self._clock() - self._since_s
 
 
 def read_store(client: Client, before: LogSnapshot) -> StoreReading:

@@ -87,7 +87,10 @@ def summary(report: Report) -> str:
         wrong = [line for line in report.lines if line.difference]
         return f"IMBALANCED: {len(wrong)} of {len(report.lines)} comparisons differ"
     if report.verdict is Verdict.MOVING:
-        return "cannot be told: a batch was under way at every look; try again, or with a longer --timeout"
+        return (
+            "cannot be told: a batch was under way at every look, or another log fills the same store; "
+            "try again, or with a longer --timeout"
+        )
     received = sum(line.actual for line in report.lines if line.hop == "ingest")
     return f"balanced: {received} items received, every one accounted for at every hop"
 

@@ -42,6 +42,7 @@ def test_two_pipelines_on_one_store_that_is_killed_store_each_item_once(tmp_path
                 load.await_acks("acknowledgements while the store is away")
             store.start()
             one.await_batch()
+            under_load, told = one.command("audit", "--timeout", "0")
             for load in loads:
                 load.stop()
             one.await_drained()
@@ -54,6 +55,7 @@ def test_two_pipelines_on_one_store_that_is_killed_store_each_item_once(tmp_path
     assert proof.wrong == []
     assert proof.acked > 0
     assert (code, logs, schemas) == (0, 2, 1), said
+    assert under_load != 1, told
     assert not (one.data / "store" / "data").exists()
 
 
