@@ -208,15 +208,14 @@ class _Motion:
 
     def still(self, signal: Signal) -> bool:
         """Whether no insert can have run."""
-        topic = NAMES[signal].topic
-        return topic in self.settled and topic not in self.shared
+        return NAMES[signal].topic in self.settled
 
     def slack(self, signal: Signal, tenant: str) -> int | None:
         """Items that may be in the store beyond what is committed; None where nothing bounds them."""
         topic = NAMES[signal].topic
-        if topic in self.shared:
-            return None
-        return 0 if topic in self.settled else self.under_way.get((topic, tenant), 0)
+        if topic in self.settled:
+            return 0
+        return None if topic in self.shared else self.under_way.get((topic, tenant), 0)
 
 
 def audit(before: LogSnapshot, store: StoreReading, after: LogSnapshot, retention: RetentionSettings) -> Report:
@@ -228,7 +227,7 @@ def audit(before: LogSnapshot, store: StoreReading, after: LogSnapshot, retentio
         retention: days that may have expired in the store are left out of its comparisons.
     """
     shared = set() if store.others_quiet else {row.topic for row in store.ledger if row.elsewhere}
-    motion = _Motion(settled_topics(before, store, after), _under_way(before, after), shared)
+    motion = _Motion(settled_topics(before, store, after) - shared, _under_way(before, after), shared)
     lines = [
         *_ingest_lines(before),
         *_log_lines(before, store),
