@@ -311,10 +311,10 @@ class Evidence:
 
     def _difference(self, rollup: str) -> set[tuple[str, ...]]:
         """Rows that only one of the two has, and which: what a rollup holds, and the same from its base table."""
-        answers = [self.all_rows(question) for question in _ROLLUPS[rollup]]
-        if None in answers:
+        answers = (self.all_rows(question) for question in _ROLLUPS[rollup])
+        held, counted = (None if rows is None else {tuple(row) for row in rows} for rows in answers)
+        if held is None or counted is None:
             return {_UNREAD}
-        held, counted = ({tuple(row) for row in rows or ()} for rows in answers)
         return {("held", *row) for row in held - counted} | {("counted", *row) for row in counted - held}
 
     def _prove_signal(self, proof: Proof, kind: Signal, outcomes: Mapping[int, str]) -> None:
