@@ -6,14 +6,12 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
 from clickhouse_connect.driver.client import Client
 
 from ingest.sqlite_log import SqliteLogWriter
 from processors.sqlite_log import SqliteLogReader
 from schemas.log import DeadLetter, Entry
 from schemas.signals import NAMES, Signal
-from sluiceway.cli import main
 from sluiceway.embedded.store import EmbeddedStore
 
 TOPIC = NAMES[Signal.LOGS].topic
@@ -39,12 +37,6 @@ class Installation:
             f"INSERT INTO ledger VALUES ({position}, 'otel_logs', toDate(now(), 'UTC'), 0, {stored}, 0, 0, 0, 0, 0), "
             f"({position}, '', toDate(now(), 'UTC'), {stored + dead}, 0, 0, 0, {dead}, 0, 0)"
         )
-
-
-def run(*arguments: str) -> int:
-    with pytest.raises(SystemExit) as ended:
-        main(list(arguments))
-    return int(ended.value.code or 0)
 
 
 def append(writer: SqliteLogWriter, items: int, value: bytes = b"x") -> None:

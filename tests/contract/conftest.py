@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import clickhouse_connect
 import pytest
 from clickhouse_connect.driver.client import Client
 
 from ingest.sqlite_log import SqliteLogWriter
 from processors.sqlite_log import SqliteLogReader
+from processors.store_client import connect
 from schemas.ddl import definitions
 from schemas.settings import LogSettings, RetentionSettings, StoreSettings
 from sluiceway.embedded.store import EmbeddedStore
@@ -20,17 +20,8 @@ from tests.installation_under_test import TOPIC, Installation
 
 @pytest.fixture(scope="module")
 def installed_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[EmbeddedStore, Client]]:
-    port = free_port()
-    settings = StoreSettings(http_port=port)
-    with EmbeddedStore(tmp_path_factory.mktemp("store"), settings) as running:
-        client = clickhouse_connect.get_client(
-            host="127.0.0.1",
-            port=port,
-            username=running.writer_user,
-            password=running.writer_password,
-            database="otel",
-            autogenerate_session_id=False,
-        )
+    with EmbeddedStore(tmp_path_factory.mktemp("store"), StoreSettings(http_port=free_port())) as running:
+        client = connect(running.url, user=running.writer_user, password=running.writer_password)
         for definition in definitions("otel", RetentionSettings()):
             client.command(definition.create)
         try:

@@ -10,7 +10,8 @@ from ingest.sqlite_log import SqliteLogWriter
 from processors.sqlite_log import SqliteLogInspector, SqliteLogReader
 from schemas.settings import RetentionSettings
 from sluiceway.audit_read import read_until_still
-from tests.installation_under_test import TOPIC, Installation, append, commit, run
+from tests.command_line import run
+from tests.installation_under_test import TOPIC, Installation, append, commit
 
 
 def audit_lines(capsys: pytest.CaptureFixture[str]) -> dict[tuple[str, str], dict[str, object]]:

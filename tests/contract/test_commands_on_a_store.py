@@ -13,8 +13,9 @@ import pytest
 from ingest.sqlite_log import SqliteLogWriter
 from processors.sqlite_log import SqliteLogReader
 from schemas.log import DeadLetter
+from tests.command_line import run
 from tests.conftest import free_port
-from tests.installation_under_test import TOPIC, Installation, append, commit, run
+from tests.installation_under_test import TOPIC, Installation, append, commit
 
 
 def test_query_prints_a_table(installation: Installation, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,8 +13,8 @@ from processors import schema
 from processors.store_client import store_errors
 from schemas.errors import StoreUnavailableError
 from schemas.settings import RetentionSettings
-from sluiceway.cli import main
 from sluiceway.health import store_check
+from tests.command_line import run
 from tests.remote_store import RemoteStore
 from tests.tls_proxy import tls_proxy
 
@@ -32,12 +32,6 @@ def installation(remote_store: RemoteStore, monkeypatch: pytest.MonkeyPatch, tmp
     for name, value in remote_store.environment().items():
         monkeypatch.setenv(name, value)
     return remote_store
-
-
-def run(*arguments: str) -> int:
-    with pytest.raises(SystemExit) as ended:
-        main(list(arguments))
-    return int(ended.value.code or 0)
 
 
 def test_the_schema_is_planned_and_applied_without_an_embedded_store_in_the_folder(

@@ -13,14 +13,9 @@ import pytest
 from schemas.errors import ConfigurationError, StoreUnavailableError
 from sluiceway import cli
 from sluiceway.reference import every_command
+from tests.command_line import run
 
 COMMANDS = [path for path, _ in every_command()]
-
-
-def run(*arguments: str) -> int:
-    with pytest.raises(SystemExit) as ended:
-        cli.main(list(arguments))
-    return int(ended.value.code or 0)
 
 
 @pytest.fixture(autouse=True)

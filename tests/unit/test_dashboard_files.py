@@ -10,14 +10,7 @@ import yaml
 
 from dashboards.files import BOARDS, generated
 from dashboards.slo.files import read
-from sluiceway.cli import main
-
-
-def run(*arguments: str) -> int:
-    with pytest.raises(SystemExit) as ended:
-        main(list(arguments))
-    return int(ended.value.code or 0)
-
+from tests.command_line import run
 
 ROOT = Path(__file__).resolve().parents[2]
 GENERATED = ROOT / "dashboards" / "generated"

@@ -14,7 +14,7 @@ from dashboards.files import BOARDS, alert_groups, datasource
 from dashboards.grafana.api import Grafana, GrafanaError
 from dashboards.grafana.push import Pushed, push
 from schemas.errors import ConfigurationError
-from sluiceway.cli import main
+from tests import command_line
 from tests.grafana_api_server import GrafanaApi
 
 TOKEN = "glsa_of_tests"
@@ -149,9 +149,7 @@ def test_an_address_that_is_none_is_refused() -> None:
 
 
 def run(*arguments: str) -> int:
-    with pytest.raises(SystemExit) as ended:
-        main(["dashboards", "push", *arguments])
-    return int(ended.value.code or 0)
+    return command_line.run("dashboards", "push", *arguments)
 
 
 def test_the_command_shows_each_object_and_never_the_token(

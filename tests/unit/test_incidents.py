@@ -15,7 +15,7 @@ from dashboards.alerts.incident import Incident, medians
 from dashboards.alerts.incidents import IncidentFile, PendingOf
 from dashboards.alerts.state import Pending
 from schemas.errors import RecordsUnavailableError
-from sluiceway.cli import main
+from tests.command_line import run
 
 NOW_S = 1_800_000_000.0
 
@@ -139,12 +139,6 @@ def test_a_duration_is_written_in_its_two_largest_units() -> None:
     assert [written(seconds) for seconds in (None, 0, 59.6, 3600, 3661, 90_061, -3)] == [
         "-", "0s", "1m", "1h", "1h 1m", "1d 1h", "0s",
     ]  # fmt: skip
-
-
-def run(*arguments: str) -> int:
-    with pytest.raises(SystemExit) as ended:
-        main(list(arguments))
-    return int(ended.value.code or 0)
 
 
 def test_the_commands_list_acknowledge_and_count(

@@ -12,7 +12,7 @@ import yaml
 from dashboards.alerts import owners
 from dashboards.alerts.configuration import configuration
 from schemas.errors import ConfigurationError
-from sluiceway.cli import main
+from tests.command_line import run
 from tests.real_parts import skip_where_missing
 from tests.testbed.alertmanager import check
 
@@ -37,12 +37,6 @@ def file(tmp_path: Path) -> Path:
     path = tmp_path / "owners.yaml"
     path.write_text(yaml.safe_dump(FILE))
     return path
-
-
-def run(*arguments: str) -> int:
-    with pytest.raises(SystemExit) as ended:
-        main(list(arguments))
-    return int(ended.value.code or 0)
 
 
 def test_alertmanagers_own_tool_accepts_the_routes(file: Path, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from ingest.sqlite_log import SqliteLogWriter
 from processors.guard.texts import hashed
 from schemas.log import Entry
 from schemas.settings import LogSettings
-from sluiceway.cli import main
+from tests.command_line import run
 
 RULES = """
 data_dir: {folder}
@@ -22,12 +22,6 @@ guard:
     - {{name: tokens, action: drop, attributes: ["*.token"]}}
     - {{name: hosts, action: mask, attributes: [host.name], where: [resource]}}
 """
-
-
-def run(*arguments: str) -> int:
-    with pytest.raises(SystemExit) as ended:
-        main(list(arguments))
-    return int(ended.value.code or 0)
 
 
 @pytest.fixture
