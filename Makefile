@@ -82,6 +82,11 @@ secrets: ## make the passwords that compose.yaml mounts, those that are missing,
 		test -s $(SECRETS)/$$name || head -c 24 /dev/urandom | base64 | tr '+/' '-_' > $(SECRETS)/$$name; \
 		chmod 0444 $(SECRETS)/$$name; done
 
+.PHONY: charts
+charts: $(STAMP) ## renew the viewer's chart library out of its npm package (needs npm): VERSION=6.1.0
+	@test -n "$(VERSION)" || { echo "make: VERSION=... is needed" >&2; exit 1; }
+	@$(BIN)/python -m supply.charts $(VERSION)
+
 .PHONY: bench
 bench: $(STAMP) ## measure speed against peers; writes build/bench.json
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[embedded,dev,bench]'

@@ -100,6 +100,7 @@ class HttpReceiver:
         settings = self._settings
         return uvicorn.Config(
             self.app(),
+            loop="uvloop",
             http=bounded_protocol(settings),
             ws="none",
             lifespan="off",

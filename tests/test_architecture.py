@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = {"schemas", "ingest", "processors", "dashboards", "sluiceway"}
 # Folders of Python that are no part of the product.
-BESIDE = {"tests", "bench"}
+BESIDE = {"tests", "bench", "supply"}
 # Folders that running and building make.
 MADE = {"build", "data", "dist", "node_modules"}
 LONGEST_LINES = 400

@@ -236,7 +236,6 @@ def build(
             # Grafana puts a title after the uid, which nobody reads.
             Route("/d/{uid}", _guarded(pages.board)),
             Route("/d/{uid}/{title:path}", _guarded(pages.board)),
-            Mount("/static/echarts", StaticFiles(directory=assets.echarts_folder())),
             Mount("/static", StaticFiles(directory=assets.HERE / "static")),
         ],
         middleware=[

@@ -81,7 +81,7 @@ def _run(
 
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format=_FORMAT)
     # One line a request or connection would drown what an operator must see.
-    for name in ("uvicorn", "clickhouse_connect", "opentelemetry", "nicegui", "kafka"):
+    for name in ("uvicorn", "clickhouse_connect", "opentelemetry", "kafka"):
         logging.getLogger(name).setLevel(logging.WARNING)
     # They repeat several times a second what we say once: a topic that is not there yet, a loop that paused.
     for name in ("kafka.cluster", "kafka.net.selector"):

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
@@ -15,26 +13,6 @@ from tests.deployment.images import ROOT, VERSION
 from tests.faults.small_disks import mounting_is_permitted
 
 PACKAGES = ("schemas", "ingest", "processors", "dashboards", "sluiceway")
-
-
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("build")
-    source = folder / "src"
-    let_through = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
-    for name in let_through:
-        if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
-        else:
-            source.mkdir(exist_ok=True)
-            shutil.copy(ROOT / name, source)
-    subprocess.run(
-        [sys.executable, "-m", "pip", "wheel", "--quiet", "--disable-pip-version-check", "--no-deps",
-         "--no-build-isolation", "--wheel-dir", folder / "dist", source],
-        check=True, timeout=120,
-    )  # fmt: skip
-    (made,) = (folder / "dist").glob("*.whl")
-    return made
 
 
 @pytest.fixture(scope="module")

@@ -37,7 +37,7 @@ def test_every_command_has_help_and_tells_it(path: tuple[str, ...], capsys: pyte
 
 
 def test_help_imports_neither_engine_nor_compiler() -> None:
-    slow = {"numba", "clickhouse_connect", "nicegui", "grpc", "chdb"}
+    slow = {"numba", "clickhouse_connect", "grpc", "chdb"}
     code = f"import sys, sluiceway.cli; print(sorted({slow} & set(sys.modules)))"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
                            env={**os.environ, "PYTHONPATH": str(Path(cli.__file__).parent.parent)})  # fmt: skip

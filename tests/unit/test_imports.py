@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 
-NOT_NEEDED = ("pandas", "scipy", "nicegui", "chdb")
+NOT_NEEDED = ("pandas", "scipy", "chdb")
 
 
 def test_the_pipeline_loads_no_library_that_only_comes_along() -> None:

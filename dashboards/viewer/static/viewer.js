@@ -87,7 +87,7 @@ function optionsOf(figure) {
 async function drawCharts() {
   const figures = document.querySelectorAll("figure[data-chart]");
   if (!figures.length) return;
-  const { echarts } = await import("/static/echarts/index.js");
+  const echarts = await import("/static/echarts/echarts.esm.min.js");
   for (const figure of figures) {
     const place = figure.querySelector(".plot");
     let plot = echarts.getInstanceByDom(place);
