@@ -8,16 +8,22 @@ FROM python:3.11-slim-bookworm AS build
 ARG EXTRAS=""
 WORKDIR /src
 COPY pyproject.toml README.md LICENSE ./
+COPY locks locks
 COPY schemas schemas
 COPY ingest ingest
 COPY processors processors
 COPY dashboards dashboards
 COPY sluiceway sluiceway
-# The environment gets no pip of its own: the image's installs into it.
-RUN python -m pip wheel --no-cache-dir --no-deps --wheel-dir /dist . \
+# Nothing is installed but the files whose hashes are in locks/, no code of a source distribution runs, and what makes our
+# own wheel is locked too. The environment gets no pip of its own: the image's installs into it.
+RUN python -m pip install --no-cache-dir --require-hashes --only-binary=:all: -r locks/build.txt \
+    && python -m pip wheel --no-cache-dir --no-deps --no-index --no-build-isolation --wheel-dir /dist . \
     && python -m venv --without-pip /opt/sluiceway \
-    && python -m pip --python /opt/sluiceway/bin/python install --no-cache-dir --no-compile \
-        "$(echo /dist/*.whl)${EXTRAS:+[$EXTRAS]}" \
+    && python -m pip --python /opt/sluiceway/bin/python install --no-cache-dir --no-compile --require-hashes \
+        --only-binary=:all: -r "locks/image${EXTRAS:+-$EXTRAS}.txt" \
+    && python -m pip --python /opt/sluiceway/bin/python install --no-cache-dir --no-compile --no-index --no-deps \
+        /dist/*.whl \
+    && python -m pip --python /opt/sluiceway/bin/python check \
     && rm -rf /opt/sluiceway/lib/python3.11/site-packages/numba/tests \
         /opt/sluiceway/lib/python3.11/site-packages/pyarrow/include \
         /opt/sluiceway/lib/python3.11/site-packages/pyarrow/tests

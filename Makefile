@@ -25,13 +25,14 @@ MARKERS := not long$(if $(SLOW),, and not slow) and not grafana$(if $(CHROMIUM),
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-$(STAMP): pyproject.toml
+$(STAMP): pyproject.toml locks/image-embedded.txt
 	@test -n "$(PYTHON)" || { echo "make: Python 3.11 or later is needed; found: $$(python3 --version 2>&1 || true)" >&2; exit 1; }
 	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { \
 		echo "make: $(PYTHON) has no venv; on Debian: apt-get install python3-venv" >&2; exit 1; }
 	@test -x $(BIN)/python && $(BIN)/python -c '' 2>/dev/null || { rm -rf .venv && "$(PYTHON)" -m venv .venv; }
 	@echo "installing into .venv with $$($(BIN)/python --version) (a few minutes the first time)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[embedded,dev]'
+	@grep -oE '^[a-z0-9-]+==\S+' locks/image-embedded.txt > .venv/constraints.txt # what is tested is what the image installs
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c .venv/constraints.txt -e '.[embedded,dev]'
 	@touch $@
 
 .PHONY: demo
@@ -82,6 +83,10 @@ secrets: ## make the passwords that compose.yaml mounts, those that are missing,
 		test -s $(SECRETS)/$$name || head -c 24 /dev/urandom | base64 | tr '+/' '-_' > $(SECRETS)/$$name; \
 		chmod 0444 $(SECRETS)/$$name; done
 
+.PHONY: lock
+lock: $(STAMP) ## lock the image's packages again after a change of pyproject.toml; UPGRADE=1 takes the newest
+	@$(BIN)/python -m supply.lock $(if $(UPGRADE),--upgrade)
+
 .PHONY: charts
 charts: $(STAMP) ## renew the viewer's chart library out of its npm package (needs npm): VERSION=6.1.0
 	@test -n "$(VERSION)" || { echo "make: VERSION=... is needed" >&2; exit 1; }
@@ -89,7 +94,7 @@ charts: $(STAMP) ## renew the viewer's chart library out of its npm package (nee
 
 .PHONY: bench
 bench: $(STAMP) ## measure speed against peers; writes build/bench.json
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[embedded,dev,bench]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c .venv/constraints.txt -e '.[embedded,dev,bench]'
 	@$(BIN)/python -m bench
 
 .PHONY: bench-questions
