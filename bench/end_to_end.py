@@ -27,8 +27,8 @@ from bench.usage import Meter
 from processors.service_map.settle import Settler
 from processors.settings import ServiceMapSettings
 from schemas.settings import RetentionSettings
-from sluiceway.embedded.configuration import WRITER
 from sluiceway.embedded.folder import StoreFolder
+from sluiceway.embedded.users import WRITER
 from tests.testbed.parts import free_ports
 
 READY_TIMEOUT_S = 300

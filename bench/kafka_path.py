@@ -24,9 +24,9 @@ from bench.rotel import store_pid, store_s
 from bench.spans import SPREAD_NS, Dataset, make
 from bench.usage import Meter
 from schemas.settings import MIB, StoreSettings
-from sluiceway.embedded.configuration import WRITER
 from sluiceway.embedded.folder import StoreFolder
 from sluiceway.embedded.store import EmbeddedStore
+from sluiceway.embedded.users import WRITER
 from tests.testbed.kafka_broker import Broker
 from tests.testbed.parts import free_ports
 

@@ -6,14 +6,15 @@ retryable: a batch must not become dead letters because a store was full, restar
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import clickhouse_connect
 from clickhouse_connect.driver.client import Client
-from clickhouse_connect.driver.exceptions import ClickHouseError
+from clickhouse_connect.driver.exceptions import ClickHouseError, ProgrammingError
 from urllib3.exceptions import HTTPError
 
 from schemas.errors import ConfigurationError, PermanentError, StoreUnavailableError
@@ -73,6 +74,7 @@ def connect(
     answer_timeout_s: int = 120,
     ca_file: Path | None = None,
     read_only: bool = False,
+    headers: Mapping[str, str] | None = None,
 ) -> Client:
     """Open a client; it asks the store for version and settings once, here, and may then be shared by threads.
 
@@ -82,7 +84,9 @@ def connect(
         connect_timeout_s: how long a connection may take, seconds.
         answer_timeout_s: how long the store may be silent within a request, seconds.
         ca_file: certificates (PEM) that an https server's must come from; None means the system's.
-        read_only: ask the store to refuse every write and every change of what it allows, whoever the user is.
+        read_only: ask the store to refuse every write and every change of what it allows, whoever the user is. A
+            user whose profile says `readonly` = 1 needs no asking, and may set what that profile lets it.
+        headers: fields that every request carries.
 
     Raises:
         StoreUnavailableError: nothing answers, or it refuses us for now.
@@ -91,7 +95,8 @@ def connect(
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ConfigurationError(f"store url: must be http://host:port or https://host:port, received {url!r}")
-    with store_errors():
+
+    def opened(settings: dict[str, Any] | None) -> Client:
         return clickhouse_connect.get_client(
             interface=parts.scheme,
             host=parts.hostname,
@@ -99,8 +104,8 @@ def connect(
             username=user,
             password=password,
             database=database,
-            # 2 and not 1: a query may still set its own bounds.
-            settings={"readonly": 2} if read_only else None,
+            settings=settings,
+            headers=dict(headers or {}),
             ca_cert=str(ca_file) if ca_file else None,
             tz_mode="aware",
             # A session would serialise our threads' inserts.
@@ -112,6 +117,25 @@ def connect(
             # Retries are the writer's, with the frozen batch and its tokens.
             query_retries=0,
         )
+
+    with store_errors():
+        if not read_only:
+            return opened(None)
+        try:
+            # 2 and not 1: a query may still set its own bounds.
+            return opened({"readonly": 2})
+        except ProgrammingError:
+            # The user's profile says 1, which is stricter and cannot be changed.
+            client = opened(None)
+        bound = client.server_settings.get("max_execution_time")
+        if bound is not None and bound.readonly:
+            client.close()
+            raise StoreUnavailableError(
+                f"store: {user} has readonly = 1 and may not set max_execution_time, which every question needs; "
+                "mark it `changeable_in_readonly` in the constraints of its profile",
+                retry_after_s=10.0,
+            )
+        return client
 
 
 @contextmanager

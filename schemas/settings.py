@@ -40,6 +40,13 @@ class LogSettings(Section):
     )
 
 
+class StoreReader(Section):
+    """A user of a server of the operator's that one part of ours reads as."""
+
+    user: str = Field(min_length=1, description="Its name.")
+    password_file: Path | None = Field(None, description="The file that holds its password; none means no password.")
+
+
 class StoreSettings(Section):
     """The ClickHouse server, embedded or named by the operator."""
 
@@ -65,6 +72,12 @@ class StoreSettings(Section):
     reader_password_file: Path | None = Field(
         None, description="With `reader_user`: the file that holds its password; none means no password."
     )
+    readers: dict[Literal["viewer", "alerts", "query"], StoreReader] = Field(
+        {},
+        description="With `url`: users of their own for the viewer, the alert rules and the commands, each with `user` "
+        "and `password_file`, so that no reader takes the slots of another. A part without one reads as `reader_user`. "
+        "The embedded store has such users by itself.",
+    )
     ca_file: Path | None = Field(
         None,
         description="With an https `url`: certificates (PEM) of those who may vouch for the server; none means the "
@@ -87,12 +100,28 @@ class StoreSettings(Section):
         description="Bound on the memory of the store for all queries, inserts and merges, bytes.",
     )
     reader_max_memory_bytes: int = Field(
-        256 * MIB, ge=16 * MIB, description="Bound on one query of the read-only user, bytes; it cannot lift it."
+        256 * MIB, ge=16 * MIB, description="Bound on one query of a read-only user, bytes; it cannot lift it."
     )
     reader_max_execution_s: int = Field(
-        30, ge=1, description="Bound on one query of the read-only user, seconds; it can lower it, not lift it."
+        125,
+        ge=1,
+        description="Longest time that a query of a read-only user may ask for, seconds; without asking it has 30. "
+        "Grafana's plugin asks for its `queryTimeout` and 5 s more; over the bound the store refuses the query.",
     )
-    reader_max_threads: int = Field(2, ge=1, description="Threads of one query of the read-only user.")
+    reader_max_threads: int = Field(2, ge=1, description="Threads of one query of a read-only user.")
+    reader_queries_at_once: int = Field(
+        12,
+        ge=1,
+        le=1024,
+        description="Queries at one time of all who read without a password together; one caller may hold two thirds "
+        "of them. Further ones wait for 10 s at most. Viewer, alert rules and commands have slots of their own.",
+    )
+    allowed_hosts: tuple[str, ...] = Field(
+        (),
+        description="Names in the Host header, without a port, under which the embedded store is served besides "
+        "`localhost` and loopback addresses: of a reverse proxy of yours. Others are refused, so that no page reaches "
+        "the store under a name of its own.",
+    )
     start_timeout_s: float = Field(60, gt=0, description="How long the store may take to become ready, seconds.")
     stop_timeout_s: float = Field(
         15, gt=0, description="How long an orderly stop may take before the child is killed, seconds."
@@ -114,13 +143,13 @@ class StoreSettings(Section):
     def _is_embedded_or_remote(self) -> Self:
         given = self.model_fields_set
         if self.url is None:
-            for name in ("user", "password_file", "reader_user", "reader_password_file", "ca_file"):
-                if getattr(self, name) is not None:
+            for name in ("user", "password_file", "reader_user", "reader_password_file", "ca_file", "readers"):
+                if getattr(self, name) not in (None, {}):
                     raise ValueError(
                         f"{name} needs store.url: the embedded store has users of its own; got {name} alone"
                     )
             return self
-        for name in ("binary", "host", "http_port", "native_port"):
+        for name in ("binary", "host", "http_port", "native_port", "allowed_hosts", "reader_queries_at_once"):
             if name in given and getattr(self, name) is not None:
                 raise ValueError(
                     f"{name} is of the embedded store, which store.url replaces; got {name} {getattr(self, name)} and "

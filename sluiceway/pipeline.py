@@ -200,7 +200,7 @@ class Pipeline:
             return AppServer(config.viewer, lambda: Starlette(routes=probes))
         return Viewer(
             config.viewer,
-            partial(self.access.connect_reader, answer_timeout_s=config.viewer.query_timeout_s + 5),
+            partial(self.access.connect_reader, "viewer", answer_timeout_s=config.viewer.query_timeout_s + 5),
             figures,
             store_name=self.access.where,
             routes=probes,
@@ -217,7 +217,7 @@ class Pipeline:
     def _evaluating(self) -> Evaluator:
         alerts = self._config.alerts
         return Evaluator(
-            self.access.connect_reader,
+            partial(self.access.connect_reader, "alerts"),
             alerts,
             _rules(self._config),
             IncidentFile(incidents_path(self._config), create=True),

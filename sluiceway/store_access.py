@@ -1,7 +1,8 @@
 """The one place that says where the store is and who we are there: connections for writing and for reading.
 
 Near or far, a password is a file. It is read at every connect, so a changed one takes effect without a restart: what
-fails to log in drops its connection and opens another.
+fails to log in drops its connection and opens another. Each part that reads is a user with slots of its own in the
+embedded store; on a server of the operator's where `store.readers` names them.
 """
 
 from __future__ import annotations
@@ -11,11 +12,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Self
+from typing import Final, Literal, Self
 from urllib.parse import urlsplit
 
 from clickhouse_connect.driver.client import Client
-from clickhouse_connect.driver.exceptions import ClickHouseError, ProgrammingError
+from clickhouse_connect.driver.exceptions import ClickHouseError
 from urllib3.exceptions import HTTPError
 
 from processors.insert import StoreInserter
@@ -24,8 +25,9 @@ from schemas.errors import StoreUnavailableError
 from schemas.settings import StoreSettings
 from sluiceway.commands.options import store_path
 from sluiceway.config import Config
-from sluiceway.embedded.configuration import WRITER
+from sluiceway.embedded.backend import Backend
 from sluiceway.embedded.folder import StoreFolder
+from sluiceway.embedded.users import PIPELINE, WRITER
 
 # It logs what it also raises; a person is told once, in our words.
 logging.getLogger("clickhouse_connect").addHandler(logging.NullHandler())
@@ -60,6 +62,12 @@ class Login:
             ) from error
 
 
+Reader = Literal["viewer", "alerts", "query"]
+"""A part of ours that reads."""
+
+_NOBODY: Final = Login("default", None)
+
+
 class StoreAccess:
     """Opens connections to one store; makes none itself and may be shared by threads.
 
@@ -74,14 +82,17 @@ class StoreAccess:
         """`folder` is the embedded store's, unused with `store.url`."""
         self._settings = settings
         self.remote = settings.url is not None
+        self._backend_file: Path | None
         self.database = settings.database
         if settings.url is None:
             host = f"[{settings.host}]" if ":" in settings.host else settings.host
             self.url = f"http://{host}:{settings.http_port}"
+            self._backend_file = StoreFolder(folder).backend
             self._writer = Login(WRITER, StoreFolder(folder).secret)
-            self._reader = Login("default", None)
+            self._reader = _NOBODY
         else:
             self.url = settings.url
+            self._backend_file = None
             self._writer = Login(settings.user or "default", settings.password_file)
             self._reader = self._writer
             if settings.reader_user is not None:
@@ -105,27 +116,34 @@ class StoreAccess:
 
     def connect_writer(self) -> Client:
         """A connection for inserts; errors as `processors.store_client.connect`."""
-        return self._connect(self._writer, self.database)
+        return self._connect(PIPELINE, self._writer, self.database)
 
     def connect_for_schema(self) -> Client:
         """A connection as the writer that needs no database yet; errors as above."""
-        return self._connect(self._writer, None, answer_timeout_s=_SCHEMA_ANSWER_S)
+        return self._connect(PIPELINE, self._writer, None, answer_timeout_s=_SCHEMA_ANSWER_S)
 
-    def connect_reader(self, *, connect_timeout_s: int = 5, answer_timeout_s: int | None = None) -> Client:
+    def connect_reader(
+        self, reader: Reader = "query", *, connect_timeout_s: int = 5, answer_timeout_s: int | None = None
+    ) -> Client:
         """A connection that only reads. Times come back aware. Errors as above.
 
         Args:
+            reader: which part of ours asks.
             connect_timeout_s: how long a connection may take, seconds.
             answer_timeout_s: how long an answer may take, seconds; None for the embedded store's own bound and a bit.
         """
         return self._connect(
-            self._reader,
+            reader,
+            self._login(reader),
             self.database,
             connect_timeout_s=connect_timeout_s,
             answer_timeout_s=answer_timeout_s or self._settings.reader_max_execution_s + _ANSWER_MARGIN_S,
-            # The embedded store's reader is held by grants, and its entry needs them without `readonly`.
             read_only=self.remote,
         )
+
+    def _login(self, reader: Reader) -> Login:
+        named = self._settings.readers.get(reader)
+        return self._reader if named is None else Login(named.user, named.password_file)
 
     def inserter(self) -> StoreInserter:
         """What a consumer inserts through: one connection of its own, opened at first use."""
@@ -158,6 +176,7 @@ class StoreAccess:
 
     def _connect(
         self,
+        user: str,
         login: Login,
         database: str | None,
         *,
@@ -165,10 +184,13 @@ class StoreAccess:
         answer_timeout_s: int = 120,
         read_only: bool = False,
     ) -> Client:
+        """As `user` of the engine that we started, where its folder tells how; else as `login`, like anybody."""
+        backend = Backend.read(self._backend_file) if self._backend_file else None
         return connect(
-            self.url,
-            user=login.user,
-            password=login.password(),
+            self.url if backend is None else backend.url,
+            user=login.user if backend is None else user,
+            password=login.password() if backend is None else backend.passwords[user],
+            headers=None if backend is None else backend.headers,
             database=database,
             connect_timeout_s=connect_timeout_s,
             answer_timeout_s=answer_timeout_s,
@@ -207,8 +229,4 @@ class StoreAccess:
             return f"store: {text[start:][:600]}"
         if not self.remote:
             return f"store: nothing answers at {self.where}; start it with `sluiceway up`"
-        if isinstance(error.__cause__, ProgrammingError):
-            return (
-                f"store: {self.url} (store.url): {self._reader.user} must not have readonly = 1, received: {text[:300]}"
-            )
         return f"store: no answer from {self.url} (store.url): {text.removeprefix('store: ')[:300]}"

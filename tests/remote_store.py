@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from schemas.settings import StoreSettings
-from sluiceway.embedded.configuration import WRITER
 from sluiceway.embedded.folder import StoreFolder
+from sluiceway.embedded.users import WRITER
 from sluiceway.store_access import StoreAccess
 from tests.conftest import free_port
 from tests.faults.pipeline import TIMEOUT_S, wait_until

@@ -22,8 +22,8 @@ from processors.store_client import connect
 from schemas.ddl import definitions
 from schemas.log import LogSnapshot
 from schemas.settings import RetentionSettings
-from sluiceway.embedded.configuration import WRITER
 from sluiceway.embedded.store import EmbeddedStore
+from sluiceway.embedded.users import WRITER
 
 TABLES = (
     "otel_traces",

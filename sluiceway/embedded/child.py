@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import importlib.metadata
 import ipaddress
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +17,7 @@ from typing import IO
 import sluiceway
 from schemas.errors import ConfigurationError, StoreUnavailableError
 from schemas.settings import StoreSettings
+from sluiceway.embedded.backend import Backend
 from sluiceway.embedded.folder import StoreFolder
 
 # The entry is private Python on top of a documented feature, so only the version that we tested is started.
@@ -83,29 +82,8 @@ def check_host(host: str) -> None:
         loopback = False
     if not loopback:
         raise ConfigurationError(
-            f"store.host: must be a loopback address because the read-only user has no password, received {host!r}"
+            f"store.host: must be a loopback address because readers need no password, received {host!r}"
         )
-
-
-def check_port(host: str, port: int, name: str) -> None:
-    """Refuse a port that another program holds.
-
-    Raises:
-        ConfigurationError: the port is taken; the message names the setting and its environment variable.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        # As the server does; otherwise connections of a predecessor in TIME_WAIT would refuse us for a minute.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-            probe.listen(1)
-        except OSError as error:
-            reason = "which another program listens on" if error.errno == errno.EADDRINUSE else f"which fails: {error}"
-            raise ConfigurationError(
-                f"store.{name}: must be a free port on {host}, received {port}, {reason}; stop that program or set "
-                f"store.{name} (SLUICEWAY_STORE__{name.upper()})"
-            ) from error
 
 
 class Child:
@@ -121,26 +99,27 @@ class Child:
         """Process id, None before the spawn."""
         return self._process.pid if self._process else None
 
-    def command(self, mode: str) -> list[str]:
-        """The command line: `prepare` or `serve`. A binary is started through our launcher, so that it dies with us."""
+    def command(self, mode: str, backend: Backend | None = None) -> list[str]:
+        """The command line: `prepare`, or `serve` on the ports of `backend`.
+
+        A binary is started through our launcher, so that it dies with us.
+        """
         # -P keeps the working folder out of the import path.
         launcher = [sys.executable, "-P", "-m", ENGINE_MODULE, str(os.getpid()), str(self._folder.root)]
         if self._settings.binary is not None:
             config = f"--config-file={self._folder.server / 'config.xml'}"
             return [*launcher, "exec", str(self._settings.binary), "server", config]
-        if mode == "prepare":
+        if backend is None:
             return [*launcher, mode]
-        ports = [str(self._settings.http_port)]
-        if self._settings.native_port is not None:
-            mode = "serve-native"
-            ports.append(str(self._settings.native_port))
-        return [*launcher, mode, *ports]
+        if backend.native_port is None:
+            return [*launcher, mode, str(backend.http_port)]
+        return [*launcher, f"{mode}-native", str(backend.http_port), str(backend.native_port)]
 
-    def spawn(self, mode: str) -> None:
+    def spawn(self, mode: str, backend: Backend | None = None) -> None:
         """Start the process. The calling thread MUST outlive it: its end is what PR_SET_PDEATHSIG reports."""
         with self._output("ab") as output:
             self._process = subprocess.Popen(
-                self.command(mode),
+                self.command(mode, backend),
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -242,26 +221,24 @@ class Child:
         }
 
 
-def await_predecessor(folder: StoreFolder, timeout_s: float) -> None:
-    """Wait until no engine uses the folder: the child of a killed parent may still be on its way out.
+def await_predecessor(lock: Path, timeout_s: float) -> int:
+    """Hold `lock` once no child of a killed parent does, which may still be on its way out; returns the descriptor.
 
     Raises:
         ConfigurationError: one still does after `timeout_s`.
     """
-    descriptor = os.open(folder.engine_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        deadline = time.monotonic() + timeout_s
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if time.monotonic() >= deadline:
-                    raise ConfigurationError(
-                        f"data folder: must not be in use by another engine, received {folder.root}, "
-                        f"still locked after {timeout_s:.0f} s; find it with: fuser {folder.engine_lock}"
-                    ) from None
-                time.sleep(0.05)
-            else:
-                return
-    finally:
-        os.close(descriptor)
+    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                os.close(descriptor)
+                raise ConfigurationError(
+                    f"data folder: must not be in use by another engine or gate, received {lock.parent}, "
+                    f"still locked after {timeout_s:.0f} s; find it with: fuser {lock}"
+                ) from None
+            time.sleep(0.05)
+        else:
+            return descriptor

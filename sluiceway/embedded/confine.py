@@ -48,10 +48,13 @@ def landlock_version() -> int:
     return version if version >= _LEAST_VERSION else 0
 
 
-def confine(*, writable: Iterable[Path], readable: Iterable[Path], ports: Iterable[int]) -> bool:
+def confine(
+    *, writable: Iterable[Path], readable: Iterable[Path], ports: Iterable[int], written_only: Iterable[Path] = ()
+) -> bool:
     """Give up everything but the named paths and listening on `ports`, for this thread and all that it starts later.
 
-    Paths that do not exist are left out. Files that are open already stay usable.
+    In `written_only` files are made, written, renamed and removed, and not opened to read. Paths that do not exist are
+    left out. Files that are open already stay usable.
 
     Returns:
         False where the kernel has no Landlock: nothing was given up.
@@ -72,6 +75,8 @@ def confine(*, writable: Iterable[Path], readable: Iterable[Path], ports: Iterab
     try:
         for path in writable:
             _allow(descriptor, path, fs & ~_EXECUTE & ~_IOCTL_DEV)
+        for path in written_only:
+            _allow(descriptor, path, fs & ~_EXECUTE & ~_IOCTL_DEV & ~_READ_FILE)
         for path in readable:
             _allow(descriptor, path, _READ_FILE | _READ_DIR)
         for port in ports if net else ():

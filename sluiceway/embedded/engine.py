@@ -30,7 +30,7 @@ PR_SET_PDEATHSIG = 1
 WAIT_FOR_PREDECESSOR_S = 60.0
 
 # `serve` blocks in an INSERT that reads standard input. Reading through file('-') instead would need FILE granted to
-# `default`, the one user that the entry can run as and the one that people and Grafana use.
+# `default`, the one user that the entry can run as, and a SELECT, which does not fit into what it may say (users.py).
 PREPARE = """
 CREATE DATABASE IF NOT EXISTS entry ENGINE = Atomic;
 CREATE TABLE IF NOT EXISTS entry.pipe (line String) ENGINE = Null
@@ -44,6 +44,11 @@ STATEMENTS = {
     "serve": LISTEN_HTTP + WAIT_FOR_EOF,
     "serve-native": LISTEN_HTTP + LISTEN_NATIVE + WAIT_FOR_EOF,
 }
+
+
+def statements_of_entry(*, native: bool) -> int:
+    """How many statements `serve` runs; more than these `default` may not say."""
+    return STATEMENTS["serve-native" if native else "serve"].count(";") + 1
 
 
 def die_with_parent(parent_pid: int) -> None:
@@ -93,7 +98,7 @@ def load_engine() -> ModuleType:
 
 def writable_paths(folder: StoreFolder) -> list[Path]:
     """What the engine must write. The writer's secret is not below any of them."""
-    return [folder.data, folder.logs, folder.prepare, Path("/dev/null")]
+    return [folder.data, folder.prepare, Path("/dev/null")]
 
 
 def readable_paths(folder: StoreFolder) -> list[Path]:
@@ -129,7 +134,13 @@ def run(folder: StoreFolder, mode: str, ports: list[int]) -> int:
     """Run the engine until its statements end; returns the exit code."""
     engine = load_engine()
     # After loading, before the first query makes threads: what a thread gives up holds for those that it starts.
-    confine(writable=writable_paths(folder), readable=readable_paths(folder), ports=ports)
+    confine(
+        writable=writable_paths(folder),
+        readable=readable_paths(folder),
+        # Queries of everybody stand in them, with what they asked for.
+        written_only=[folder.logs],
+        ports=ports,
+    )
     os.chdir(folder.prepare if mode == "prepare" else folder.server)
     if mode != "prepare":
         threading.Thread(target=_drop_what_only_a_start_runs, name="file-pages", daemon=True).start()

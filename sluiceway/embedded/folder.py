@@ -49,6 +49,11 @@ class StoreFolder:
         return self.root / "writer.secret"
 
     @property
+    def backend(self) -> Path:
+        """Where the running engine listens and what opens it, mode 0600; absent while none runs."""
+        return self.root / "backend.json"
+
+    @property
     def lock(self) -> Path:
         """Held by the process that supervises the store; holds its pid as text."""
         return self.root / "lock"
@@ -57,6 +62,11 @@ class StoreFolder:
     def engine_lock(self) -> Path:
         """Held by the engine itself for as long as it may touch the data path."""
         return self.root / "engine.lock"
+
+    @property
+    def gate_lock(self) -> Path:
+        """Held by a supervisor and its gate for as long as either may listen."""
+        return self.root / "gate.lock"
 
     def create(self) -> None:
         """Make the folders; others may not look into them.

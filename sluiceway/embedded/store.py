@@ -2,6 +2,7 @@
 
 A crash is survived by starting the child again with a growing, jittered delay; meanwhile inserts fail with
 StoreUnavailableError and the log keeps what was acked. The child dies with this process, however this process dies.
+The engine is reached by our own processes (`backend`); everybody else comes through the gate, a second child.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import base64
 import contextlib
 import enum
 import logging
+import os
 import random
 import socket
 import threading
@@ -21,10 +23,14 @@ from typing import Self
 
 from schemas.errors import SluicewayError, StoreUnavailableError
 from schemas.settings import StoreSettings
-from sluiceway.embedded.child import Child, await_predecessor, check_binary, check_engine, check_host, check_port
-from sluiceway.embedded.configuration import WRITER, config_xml, users_xml
+from sluiceway.embedded.backend import Backend
+from sluiceway.embedded.child import Child, await_predecessor, check_binary, check_engine, check_host
+from sluiceway.embedded.configuration import config_xml
 from sluiceway.embedded.confine import landlock_version
+from sluiceway.embedded.engine import statements_of_entry
 from sluiceway.embedded.folder import FolderLock, StoreFolder, write_private
+from sluiceway.embedded.gate_child import GateChild
+from sluiceway.embedded.users import PIPELINE, WRITER, users_xml
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +59,7 @@ class EmbeddedStore:
     """A ClickHouse server in `folder`, from `start()` to `stop()`; also a context manager.
 
     Attributes:
-        writer_user: the user that may write.
+        writer_user: the user that may write, through the gate too.
         state: see State.
         restarts: how often the child was started again after it ended by itself.
         last_exit: how the last child that ended by itself did so (`exit 1`, `signal 9`), '' if none did.
@@ -66,6 +72,8 @@ class EmbeddedStore:
         self._settings = settings
         self._lock = FolderLock(self._folder)
         self._child = Child(self._folder, settings)
+        self._gate = GateChild(self._folder, settings)
+        self._backend: Backend | None = None
         self._secret = ""
         self._stopping = threading.Event()
         self._settled = threading.Event()
@@ -77,7 +85,7 @@ class EmbeddedStore:
 
     @property
     def url(self) -> str:
-        """Base URL of the HTTP interface."""
+        """Base URL of the HTTP interface that people and Grafana use."""
         host = f"[{self._settings.host}]" if ":" in self._settings.host else self._settings.host
         return f"http://{host}:{self._settings.http_port}"
 
@@ -130,15 +138,15 @@ class EmbeddedStore:
         self._lock.acquire()
         try:
             self._secret = self._folder.writer_secret()
-            await_predecessor(self._folder, self._settings.stop_timeout_s)
-            check_port(self._settings.host, self._settings.http_port, "http_port")
-            if self._settings.native_port is not None:
-                check_port(self._settings.host, self._settings.native_port, "native_port")
+            # The engine takes it for itself when it starts.
+            os.close(await_predecessor(self._folder.engine_lock, self._settings.stop_timeout_s))
+            self._folder.backend.unlink(missing_ok=True)
+            self._gate.listen()
         except OSError as error:
-            self._lock.release()
+            self._let_go()
             raise _as_ours(error, self._folder) from error
         except BaseException:
-            self._lock.release()
+            self._let_go()
             raise
         self._stopping.clear()
         self._settled.clear()
@@ -165,8 +173,12 @@ class EmbeddedStore:
         if self._thread is not None:
             self._thread.join()
             self._thread = None
-        self._lock.release()
+        self._let_go()
         self.state = State.STOPPED
+
+    def _let_go(self) -> None:
+        self._gate.close()
+        self._lock.release()
 
     def __enter__(self) -> Self:
         self.start()
@@ -204,6 +216,7 @@ class EmbeddedStore:
                     logger.exception("store: supervision failed")
                 if self._stopping.is_set():
                     return
+                self._forget_backend()
                 self._child.kill()
                 self.last_exit = _describe(self._child.poll())
                 if ready_at is not None and time.monotonic() - ready_at >= HEALTHY_AFTER_S:
@@ -219,18 +232,34 @@ class EmbeddedStore:
             raise
         finally:
             self.state = State.STOPPING
+            self._forget_backend()
+            self._gate.stop()
             self._child.stop(self._settings.stop_timeout_s)
             self._settled.set()
 
+    def _forget_backend(self) -> None:
+        """Nobody shall say a password to whoever takes the port next."""
+        self._backend = None
+        with contextlib.suppress(OSError):
+            self._folder.backend.unlink(missing_ok=True)
+
     def _launch(self) -> None:
         self.state = State.STARTING
-        write_private(self._folder.server / "config.xml", config_xml(self._folder, self._settings))
-        write_private(
-            self._folder.server / "users.xml",
-            users_xml(self._settings, self._secret, entry_runs_as_default=self._settings.binary is None),
-        )
+        of_wheel = self._settings.binary is None
+        backend = Backend.fresh(self._settings.host, native=self._settings.native_port is not None)
+        files = {
+            self._folder.server / "config.xml": config_xml(self._folder, self._settings, backend),
+            self._folder.server / "users.xml": users_xml(
+                self._settings,
+                self._secret,
+                backend.passwords,
+                entry_statements=statements_of_entry(native=backend.native_port is not None) if of_wheel else 0,
+            ),
+        }
+        for path, text in files.items():
+            write_private(path, text)
         self._child.prepare()
-        self._child.spawn("serve")
+        self._child.spawn("serve", backend)
         deadline = time.monotonic() + self._settings.start_timeout_s
         reason = "it did not listen"
         while not self._stopping.is_set():
@@ -238,10 +267,16 @@ class EmbeddedStore:
             if code is not None:
                 raise StoreUnavailableError(f"the store ended at start ({_describe(code)}): {self._child.printed()}")
             try:
-                self._ask(f"CREATE DATABASE IF NOT EXISTS {self._settings.database} ENGINE = Atomic")
+                _ask(backend, f"CREATE DATABASE IF NOT EXISTS {self._settings.database} ENGINE = Atomic")
             except (OSError, HTTPException, StoreUnavailableError) as error:
                 reason = str(error)
             else:
+                # The wheel's engine reads them once, and no query of anybody shall. A binary looks for changes.
+                for path in files if of_wheel else ():
+                    path.unlink()
+                backend.write(self._folder.backend)
+                self._backend = backend
+                self._gate.keep_up()
                 self.state = State.READY
                 logger.info("store: ready at %s, pid %s", self.url, self._child.pid)
                 return
@@ -261,6 +296,7 @@ class EmbeddedStore:
             if time.monotonic() < next_probe:
                 continue
             next_probe = time.monotonic() + PROBE_INTERVAL_S
+            self._gate.keep_up()
             # Refused, not slow: a busy server still completes the connection, one that stopped listening does not.
             refused = refused + 1 if self._refuses() else 0
             if refused >= REFUSED_LIMIT:
@@ -268,24 +304,28 @@ class EmbeddedStore:
                 return
 
     def _refuses(self) -> bool:
+        if self._backend is None:
+            return True
         try:
-            socket.create_connection((self._settings.host, self._settings.http_port), timeout=1).close()
+            socket.create_connection((self._backend.host, self._backend.http_port), timeout=1).close()
         except ConnectionRefusedError:
             return True
         except OSError:
             return False
         return False
 
-    def _ask(self, statement: str) -> str:
-        connection = HTTPConnection(self._settings.host, self._settings.http_port, timeout=5)
-        with contextlib.closing(connection):
-            token = base64.b64encode(f"{self.writer_user}:{self._secret}".encode()).decode()
-            connection.request("POST", "/", body=statement, headers={"Authorization": f"Basic {token}"})
-            answer = connection.getresponse()
-            text = answer.read().decode("utf-8", "replace").strip()
-        if answer.status != 200:
-            raise StoreUnavailableError(f"the store answered {answer.status}: {text[:500]}")
-        return text
+
+def _ask(backend: Backend, statement: str) -> str:
+    connection = HTTPConnection(backend.host, backend.http_port, timeout=5)
+    with contextlib.closing(connection):
+        token = base64.b64encode(f"{PIPELINE}:{backend.passwords[PIPELINE]}".encode()).decode()
+        headers = {**backend.headers, "Authorization": f"Basic {token}"}
+        connection.request("POST", "/", body=statement, headers=headers)
+        answer = connection.getresponse()
+        text = answer.read().decode("utf-8", "replace").strip()
+    if answer.status != 200:
+        raise StoreUnavailableError(f"the store answered {answer.status}: {text[:500]}")
+    return text
 
 
 def backoff_s(attempt: int) -> float:

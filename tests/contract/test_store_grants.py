@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -14,14 +14,20 @@ from processors import schema, schema_lease
 from processors.store_client import connect
 from schemas.errors import StoreUnavailableError
 from schemas.settings import RetentionSettings, StoreSettings
-from sluiceway.embedded.configuration import users_xml
 from sluiceway.embedded.store import EmbeddedStore
+from sluiceway.embedded.users import users_xml
 from sluiceway.store_access import StoreAccess
 from tests.conftest import free_port
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "store.md"
-PROFILES = {"free": "", "limited": "<readonly>2</readonly>", "rigid": "<readonly>1</readonly>"}
-READERS = {"reader": "free", "limited_reader": "limited", "rigid_reader": "rigid"}
+CHANGEABLE = "<constraints><max_execution_time><changeable_in_readonly/></max_execution_time></constraints>"
+PROFILES = {
+    "free": "",
+    "limited": "<readonly>2</readonly>",
+    "listed": f"<readonly>1</readonly>{CHANGEABLE}",
+    "rigid": "<readonly>1</readonly>",
+}
+READERS = {f"{name}_reader": name for name in PROFILES}
 
 
 def documented() -> dict[str, list[str]]:
@@ -34,7 +40,9 @@ def documented() -> dict[str, list[str]]:
     return grants
 
 
-def with_users(settings: StoreSettings, writer_secret: str, *, entry_runs_as_default: bool) -> str:
+def with_users(
+    settings: StoreSettings, writer_secret: str, passwords: Mapping[str, str], *, entry_statements: int
+) -> str:
     """The users of the embedded store, and those of the docs with the password `pw`."""
     granted = documented()
     users = {"given_writer": ("free", granted["sluiceway"])}
@@ -45,7 +53,7 @@ def with_users(settings: StoreSettings, writer_secret: str, *, entry_runs_as_def
         f"<quota>default</quota><grants>{''.join(f'<query>{grant}</query>' for grant in grants)}</grants></{name}>"
         for name, (profile, grants) in users.items()
     )
-    text = users_xml(settings, writer_secret, entry_runs_as_default=entry_runs_as_default)
+    text = users_xml(settings, writer_secret, passwords, entry_statements=entry_statements)
     return text.replace("</profiles>", f"{profiles}</profiles>").replace("</users>", f"{made}</users>")
 
 
@@ -68,7 +76,7 @@ def access(url: str, tmp_path: Path, request: pytest.FixtureRequest) -> StoreAcc
     secret.write_text("pw")
     settings = StoreSettings(
         url=url, user="given_writer", password_file=secret, database="given",
-        reader_user=getattr(request, "param", "reader"), reader_password_file=secret,
+        reader_user=getattr(request, "param", "free_reader"), reader_password_file=secret,
     )  # fmt: skip
     return StoreAccess(settings, Path("/nowhere"))
 
@@ -92,7 +100,7 @@ def test_the_writer_may_insert(access: StoreAccess) -> None:
         assert client.query("SELECT sum(Records) FROM logs_1m").result_rows == [(1,)]
 
 
-@pytest.mark.parametrize("access", ["reader", "limited_reader"], indirect=True)
+@pytest.mark.parametrize("access", ["free_reader", "limited_reader"], indirect=True)
 def test_a_reader_may_ask_and_bound_a_question(access: StoreAccess) -> None:
     with access.reader() as client:
         answer = client.query("SELECT count() >= 0, getSetting('readonly') FROM spans_1m", settings={"max_threads": 1})
@@ -100,9 +108,16 @@ def test_a_reader_may_ask_and_bound_a_question(access: StoreAccess) -> None:
         assert client.query("SELECT count() FROM system.databases WHERE name = 'given'").result_rows == [(1,)]
 
 
+@pytest.mark.parametrize("access", ["listed_reader"], indirect=True)
+def test_a_reader_may_be_held_to_a_list_of_settings(access: StoreAccess) -> None:
+    with access.reader() as client:
+        answer = client.query("SELECT getSetting('readonly') FROM numbers(1)", settings={"max_execution_time": 7})
+        assert answer.result_rows == [(1,)]
+
+
 @pytest.mark.parametrize("access", ["rigid_reader"], indirect=True)
 def test_a_reader_that_may_set_nothing_is_refused_in_words(access: StoreAccess) -> None:
-    with pytest.raises(StoreUnavailableError, match="rigid_reader must not have readonly = 1"), access.reader():
+    with pytest.raises(StoreUnavailableError, match="rigid_reader has readonly = 1 and may not set"), access.reader():
         pass
 
 

@@ -15,7 +15,8 @@ from schemas.settings import RetentionSettings, StoreSettings
 from sluiceway.embedded import child
 from sluiceway.embedded.folder import StoreFolder
 from sluiceway.embedded.store import EmbeddedStore
-from sluiceway.server_users import READER, READER_PASSWORD, WRITER_PASSWORD
+from sluiceway.embedded.users import READERS
+from sluiceway.server_users import READER_PASSWORD, WRITER_PASSWORD
 from tests.conftest import free_port
 from tests.deployment.images import ROOT
 
@@ -23,8 +24,14 @@ FILES = ROOT / "k8s" / "base" / "clickhouse"
 ACCESS_DENIED, READONLY, SETTING_CONSTRAINT_VIOLATION, WRONG_PASSWORD = 497, 164, 452, 516
 
 
-# The server out of the wheel has a user of the file's name already.
-WRITER = "deployed_writer"
+# The server out of the wheel has users of the file's names already.
+WRITER, READER = "deployed_sluiceway", "deployed_reader"
+
+
+def renamed(text: str) -> str:
+    for name in ("sluiceway", *READERS):
+        text = text.replace(f"<{name}>", f"<deployed_{name}>").replace(f"</{name}>", f"</deployed_{name}>")
+    return text
 
 
 @pytest.fixture(scope="module")
@@ -34,10 +41,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedStore]:
     configuration.create()
     for name, place in (("users.xml", "users.d"), ("config.xml", "config.d")):
         (configuration.server / place).mkdir(parents=True)
-        content = (
-            (FILES / name).read_text().replace("<sluiceway>", f"<{WRITER}>").replace("</sluiceway>", f"</{WRITER}>")
-        )
-        (configuration.server / place / "sluiceway.xml").write_text(content)
+        (configuration.server / place / "sluiceway.xml").write_text(renamed((FILES / name).read_text()))
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv(WRITER_PASSWORD, "of the writer")
         environment.setenv(READER_PASSWORD, "of the reader")
@@ -104,9 +108,16 @@ def test_the_reader_lowers_its_limits_and_cannot_lift_them(reader: Client) -> No
     assert reader.command("SELECT count() FROM otel.otel_traces SETTINGS max_execution_time = 5") == 0
     assert refusal(reader, "SELECT 1 SETTINGS max_execution_time = 3600") == SETTING_CONSTRAINT_VIOLATION
     assert refusal(reader, "SELECT 1 SETTINGS max_memory_usage = 0") == SETTING_CONSTRAINT_VIOLATION
+    # Grafana's plugin asks for its deadline and five seconds more.
+    assert reader.command("SELECT 1 SETTINGS max_execution_time = 65") == 1
 
 
-@pytest.mark.parametrize("user", [WRITER, READER])
+def test_the_reader_changes_no_setting_but_the_named(reader: Client) -> None:
+    for name in ("output_format_schema", "format_schema", "max_parser_depth", "http_max_tries"):
+        assert refusal(reader, f"SELECT 1 SETTINGS {name} = '1'") == READONLY
+
+
+@pytest.mark.parametrize("user", [WRITER, *(f"deployed_{name}" for name in READERS)])
 def test_nobody_gets_in_without_the_password(server: EmbeddedStore, user: str) -> None:
     for password in ("", "wrong"):
         with pytest.raises(Exception, match=rf"Code: {WRONG_PASSWORD}\."):
@@ -125,7 +136,9 @@ def test_the_server_knows_every_name_of_its_own_file(server: EmbeddedStore) -> N
         everything.close()
     ours = ET.parse(FILES / "config.xml").getroot()  # noqa: S314
 
-    assert {element.tag for element in ours} - known["server_settings"] == {"merge_tree", "timezone"}
+    assert {element.tag for element in ours} - known["server_settings"] == {
+        "access_control_improvements", "merge_tree", "timezone",
+    }  # fmt: skip
     assert {element.tag for element in ours.iterfind("merge_tree/*")} <= known["merge_tree_settings"]
 
 

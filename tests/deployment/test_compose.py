@@ -16,8 +16,9 @@ import yaml
 from dashboards.files import generated
 from schemas.signals import NAMES, Signal
 from sluiceway import config
+from sluiceway.embedded.users import READER
 from sluiceway.reference import every_command
-from sluiceway.server_users import READER, READER_PASSWORD, WRITER_PASSWORD
+from sluiceway.server_users import READER_PASSWORD, WRITER_PASSWORD
 from tests.deployment.images import OURS, ROOT, is_pinned, named
 from tests.real_parts import skip_where_missing
 from tests.testbed import collector, kafka_broker

@@ -1,0 +1,76 @@
+"""The gate's process, `python -m sluiceway.gate PARENT_PID`: settings on standard input, whose end is its own end.
+
+Apart from the pipeline, so that a reader who takes a large answer takes none of the pipeline's interpreter.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+import sys
+from pathlib import Path
+
+from sluiceway.embedded.backend import Backend
+from sluiceway.embedded.engine import die_with_parent
+from sluiceway.gate.connections import BoundedServer
+from sluiceway.gate.http import HttpGate
+from sluiceway.gate.settings import GateSettings
+
+_END_S = 1.0
+
+
+class _BackendFile:
+    """The engine of now, read again when the file was replaced."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._read: tuple[int, int] | None = None
+        self._backend: Backend | None = None
+
+    def __call__(self) -> Backend | None:
+        try:
+            status = self._path.stat()
+        except OSError:
+            self._read = self._backend = None
+            return None
+        version = status.st_mtime_ns, status.st_ino
+        if version != self._read:
+            self._read, self._backend = version, Backend.read(self._path)
+        return self._backend
+
+
+async def serve(settings: GateSettings, ended: asyncio.Event) -> None:
+    """Serve until `ended`."""
+    loop = asyncio.get_running_loop()
+    gate = HttpGate(_BackendFile(Path(settings.backend)), settings)
+    server = BoundedServer(gate.answer, connections_max=settings.connections_max, idle_s=settings.idle_s)
+    listening = await loop.create_server(server, sock=socket.socket(fileno=settings.http_fd), backlog=1024)
+    try:
+        await ended.wait()
+    finally:
+        listening.close()
+        await server.close(_END_S)
+        await gate.close()
+
+
+async def _main() -> None:
+    ended = asyncio.Event()
+    stdin = sys.stdin.buffer
+    settings = GateSettings.read(stdin.readline())
+    asyncio.get_running_loop().add_reader(stdin.fileno(), ended.set)
+    await serve(settings, ended)
+
+
+def main() -> int:
+    """Run until standard input ends."""
+    die_with_parent(int(sys.argv[1]))
+    os.umask(0o077)
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(levelname)s gate: %(message)s")
+    asyncio.run(_main())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

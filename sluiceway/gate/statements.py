@@ -1,0 +1,101 @@
+"""Whether a statement of somebody without a password may reach the engine: it reads, and it calls only known names.
+
+Two things in the engine act before a grant is checked: table function `sqlite` makes the file that it is told to open,
+and the scalar function `file` needs no grant at all. So the names that a statement calls are held against `names.txt`,
+which holds the functions, types and keywords that may stand before a parenthesis. A later engine's new name is not.
+
+Text is cut into tokens as ClickHouse's lexer does (src/Parsers/Lexer.cpp). Where its reading could differ from ours the
+statement is refused instead: heredocs, typographic quotes, comments in other forms than `--` and `/* */`.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from importlib.resources import files
+
+# ClickHouse's max_query_size for readers.
+MAX_STATEMENT_BYTES = 256 * 1024
+_FIRST_WORDS = frozenset({"select", "with", "show", "describe", "desc", "explain", "exists", "use", "set", "from"})
+
+_TOKEN = re.compile(
+    r"""
+      (?P<space>   [ \t\n\r\f\v]+ )
+    | (?P<comment> --[^\n]* | /\*.*?\*/ )
+    | (?P<string>  ' (?: [^'\\]++ | \\. | '' )*+ ' )
+    | (?P<quoted>  " (?: [^"\\]++ | "" )*+ " | ` (?: [^`\\]++ | `` )*+ ` )
+    | (?P<word>    [A-Za-z_] [A-Za-z0-9_]* )
+    | (?P<number>  [0-9] [0-9A-Za-z_]* )
+    | (?P<open>    \( )
+    | (?P<mark>    [)\[\]{},;.*+\-/%=<>!?:|^@&~] )
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+
+
+def refusal(statement: str) -> str | None:
+    """Why a reader's statement is not passed on, None when it is.
+
+    Args:
+        statement: its text; bytes that were not UTF-8 may stand in it in any form.
+    """
+    if len(statement) > MAX_STATEMENT_BYTES:
+        return f"a statement has at most {MAX_STATEMENT_BYTES} bytes, received {len(statement)}"
+    if "\0" in statement:
+        return f"cannot be read at character {statement.index(chr(0))}: a NUL"
+    position, ended = 0, False
+    first = previous = kind = ""
+    # Whether nothing stands between this token and the one before.
+    adjacent = False
+    while position < len(statement):
+        token = _TOKEN.match(statement, position)
+        if token is None:
+            return _unreadable(statement, position)
+        position = token.end()
+        group = token.lastgroup or ""
+        if group in {"space", "comment"}:
+            if group == "comment" and ("\r" in token[0].rstrip("\r") or "/*" in token[0][2:]):
+                return "a comment holds no carriage return and no other comment"
+            adjacent = False
+            continue
+        if ended:
+            return "one statement at a time"
+        if group == "open":
+            if kind in {"word", "quoted"} and previous.lower() not in allowed_names():
+                return f"{previous[:100]!r} is not among the names that a reader may call"
+            if kind == "number" or (kind == "mark" and previous in {"}", "]", "?"}):
+                return f"a reader calls functions by name, received {previous[:100]!r} before a parenthesis"
+        if token[0] == "/" and previous == "/" and adjacent:
+            return "a comment that begins with //; write -- instead"
+        if group == "string" and adjacent and kind in {"word", "number"} and "\\" in token[0]:
+            # x'…' and b'…' have no escapes, so the string would end elsewhere.
+            return f"a string behind {previous[:100]!r} holds no backslash"
+        if group == "word" and previous.lower() == "into" and token[0].lower() == "outfile":
+            return "INTO OUTFILE writes a file"
+        if not first and group != "open":
+            first = token[0].lower()
+            if group != "word" or first not in _FIRST_WORDS:
+                return f"a reader may {', '.join(sorted(_FIRST_WORDS)).upper()}, received {token[0][:100]!r}"
+        ended = token[0] == ";"
+        kind, adjacent = group, True
+        previous = token[0][1:-1].replace('""', '"').replace("``", "`") if group == "quoted" else token[0]
+    return None
+
+
+def _unreadable(statement: str, position: int) -> str:
+    character = statement[position]
+    what = {
+        "$": "a heredoc or a name with $",
+        "#": "a comment that begins with #; write -- instead",
+        "'": "a string that does not end",
+        '"': "a quoted name that does not end or holds a backslash",
+        "`": "a quoted name that does not end or holds a backslash",
+    }.get(character, "a character that stands for nothing outside of quotes")
+    return f"cannot be read at character {position}, {character!r}: {what}"
+
+
+@cache
+def allowed_names() -> frozenset[str]:
+    """Names in lower case that may stand before a parenthesis."""
+    lines = files("sluiceway.gate").joinpath("names.txt").read_text("ascii").splitlines()
+    return frozenset(line for line in lines if line and not line.startswith("#"))
