@@ -114,6 +114,11 @@ class EmbeddedStore:
         """Process id of the child, None while there is none."""
         return self._child.pid if self._child.poll() is None else None
 
+    @property
+    def gate_pid(self) -> int | None:
+        """Process id of the gate, None while there is none."""
+        return self._gate.pid
+
     def start(self) -> None:
         """Start the child and return when it answers the writer's SELECT.
 

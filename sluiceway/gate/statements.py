@@ -16,7 +16,13 @@ from importlib.resources import files
 
 # ClickHouse's max_query_size for readers.
 MAX_STATEMENT_BYTES = 256 * 1024
-_FIRST_WORDS = frozenset({"select", "with", "show", "describe", "desc", "explain", "exists", "use", "set", "from"})
+_FIRST_WORDS = ("select", "with", "show", "describe", "desc", "explain", "exists", "use", "set", "from")
+
+# system.aggregate_function_combinators, the longer before one that it ends with.
+_COMBINATORS = (
+    "simplestate", "ordefault", "distinct", "resample", "foreach", "argmax", "argmin", "ornull", "tuple", "merge",
+    "state", "array", "null", "map", "if",
+)  # fmt: skip
 
 _TOKEN = re.compile(
     r"""
@@ -61,7 +67,7 @@ def refusal(statement: str) -> str | None:
         if ended:
             return "one statement at a time"
         if group == "open":
-            if kind in {"word", "quoted"} and previous.lower() not in allowed_names():
+            if kind in {"word", "quoted"} and not _is_allowed(previous.lower()):
                 return f"{previous[:100]!r} is not among the names that a reader may call"
             if kind == "number" or (kind == "mark" and previous in {"}", "]", "?"}):
                 return f"a reader calls functions by name, received {previous[:100]!r} before a parenthesis"
@@ -75,7 +81,8 @@ def refusal(statement: str) -> str | None:
         if not first and group != "open":
             first = token[0].lower()
             if group != "word" or first not in _FIRST_WORDS:
-                return f"a reader may {', '.join(sorted(_FIRST_WORDS)).upper()}, received {token[0][:100]!r}"
+                words = ", ".join(_FIRST_WORDS).upper()
+                return f"a reader's statement begins with one of {words}; received {token[0][:100]!r}"
         ended = token[0] == ";"
         kind, adjacent = group, True
         previous = token[0][1:-1].replace('""', '"').replace("``", "`") if group == "quoted" else token[0]
@@ -92,6 +99,17 @@ def _unreadable(statement: str, position: int) -> str:
         "`": "a quoted name that does not end or holds a backslash",
     }.get(character, "a character that stands for nothing outside of quotes")
     return f"cannot be read at character {position}, {character!r}: {what}"
+
+
+def _is_allowed(name: str) -> bool:
+    """Whether it is one of the names, or an aggregate function of them with combinators, as in `argMaxMergeIf`."""
+    names = allowed_names()
+    while name not in names:
+        suffix = next((each for each in _COMBINATORS if name.endswith(each) and name != each), None)
+        if suffix is None:
+            return False
+        name = name.removesuffix(suffix)
+    return True
 
 
 @cache

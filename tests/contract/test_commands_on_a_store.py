@@ -67,11 +67,11 @@ def test_values_cannot_send_control_characters_to_the_terminal(
 @pytest.mark.parametrize(
     ("sql", "error"),
     [
-        ("SELEC 1", "Syntax error: failed at position 7"),
+        ("SELECT 1 FRM x y", "Syntax error: failed at position"),
         ("SELECT nope FROM otel_traces", "UNKNOWN_IDENTIFIER"),
-        ("INSERT INTO otel_logs (TenantId) VALUES ('x')", "Not enough privileges"),
-        ("DROP TABLE otel_logs", "Not enough privileges"),
-        ("SELECT * FROM file('/etc/passwd', 'LineAsString')", "Not enough privileges"),
+        ("INSERT INTO otel_logs (TenantId) VALUES ('x')", "a reader's statement begins with"),
+        ("DROP TABLE otel_logs", "a reader's statement begins with"),
+        ("SELECT * FROM file('/etc/passwd', 'LineAsString')", "is not among the names that a reader may call"),
         ("SELECT throwIf(number = 90000) FROM numbers(100000) SETTINGS max_block_size = 1000", "FUNCTION_THROW_IF"),
     ],
 )

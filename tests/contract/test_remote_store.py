@@ -50,7 +50,7 @@ def test_the_schema_is_planned_and_applied_without_an_embedded_store_in_the_fold
 
 def test_query_asks_it(installation: RemoteStore, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("query", "SELECT currentUser() AS u, currentDatabase() AS d", "--format", "csv") == 0
-    assert capsys.readouterr().out == '"u","d"\n"default","otel"\n'
+    assert capsys.readouterr().out == '"u","d"\n"reader","otel"\n'
 
 
 def test_a_reader_that_might_write_is_kept_from_it(
