@@ -129,6 +129,20 @@ CHANGEABLE = (
     # words about it
     "log_comment",
 )
+# Settings that `readonly` = 1 does not hold: the engine makes a statement, or a part of one, out of them. Three stay
+# open, since parameters and headers that clients send are made of them: a database and the form of the answer.
+UNHELD = ("database", "default_format", "output_format")
+_CONSTANT = (
+    "compression",
+    "filter",
+    "format",
+    "implicit_table_at_top_level",
+    "input_format",
+    "order",
+    "page",
+    "select",
+    "sort",
+)
 _LARGEST_BLOCK_ROWS = 65_536
 
 
@@ -153,8 +167,9 @@ def reader_profile(settings: StoreSettings, share: int) -> Limits:
 def reader_constraints(settings: StoreSettings) -> dict[str, dict[str, str | int]]:
     """The settings that a client of the user may change, with the bounds that it cannot pass."""
     tops = _tops(settings)
-    changeable: dict[str, dict[str, str | int]] = {name: {"changeable_in_readonly": ""} for name in CHANGEABLE}
-    return changeable | {name: {"changeable_in_readonly": "", "min": 1, "max": top} for name, top in tops.items()}
+    named: dict[str, dict[str, str | int]] = {name: {"changeable_in_readonly": ""} for name in CHANGEABLE}
+    named |= {name: {"const": ""} for name in _CONSTANT}
+    return named | {name: {"changeable_in_readonly": "", "min": 1, "max": top} for name, top in tops.items()}
 
 
 def _tops(settings: StoreSettings) -> dict[str, int]:

@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from multidict import CIMultiDictProxy
 
-from sluiceway.embedded.limits import CHANGEABLE, FIXED, LOWERED
+from sluiceway.gate.statements import changeable_settings
 
 # ClickHouse's src/Common/ErrorCodes.cpp: clients tell errors apart by these.
 BAD_ARGUMENTS, ACCESS_DENIED, AUTHENTICATION_FAILED = 36, 497, 516
@@ -32,8 +32,6 @@ _DROPPED = frozenset(
 _PARAMETERS = frozenset(
     {"database", "default_format", "query_id", "compress", "client_protocol_version", "wait_end_of_query"}
 )
-# The engine refuses another value than its own for those that are fixed.
-_SETTINGS = frozenset(CHANGEABLE) | LOWERED | frozenset(FIXED) | {"max_concurrent_queries_for_user"}
 _MAX_PARAMETERS = 200
 _HOST_NAMES = frozenset({"localhost"})
 
@@ -174,7 +172,7 @@ def reader_parameters(given: Mapping[str, str]) -> dict[str, str]:
     for name, value in given.items():
         if name in {"query", "user", "password"} or name in _DROPPED:
             continue
-        if not (name in _PARAMETERS or name in _SETTINGS or name.startswith("param_")):
+        if not (name in _PARAMETERS or name in changeable_settings() or name.startswith("param_")):
             raise RefusedError(
                 403,
                 f"{name[:100]!r} is not among the parameters and settings that a reader may send (docs/store.md)",

@@ -4,6 +4,8 @@ Two things in the engine act before a grant is checked: table function `sqlite` 
 and the scalar function `file` needs no grant at all. So the names that a statement calls are held against `names.txt`,
 which holds the functions, types and keywords that may stand before a parenthesis. A later engine's new name is not.
 
+Settings are held to their list here too: the engine has some that are SQL, and that `readonly` does not hold.
+
 Text is cut into tokens as ClickHouse's lexer does (src/Parsers/Lexer.cpp). Where its reading could differ from ours the
 statement is refused instead: heredocs, typographic quotes, comments in other forms than `--` and `/* */`.
 """
@@ -13,6 +15,8 @@ from __future__ import annotations
 import re
 from functools import cache
 from importlib.resources import files
+
+from sluiceway.embedded import limits
 
 # ClickHouse's max_query_size for readers.
 MAX_STATEMENT_BYTES = 256 * 1024
@@ -24,6 +28,8 @@ _COMBINATORS = (
     "state", "array", "null", "map", "if",
 )  # fmt: skip
 
+_OPENING, _CLOSING = frozenset("([{"), frozenset(")]}")
+
 _TOKEN = re.compile(
     r"""
       (?P<space>   [ \t\n\r\f\v]+ )
@@ -31,7 +37,7 @@ _TOKEN = re.compile(
     | (?P<string>  ' (?: [^'\\]++ | \\. | '' )*+ ' )
     | (?P<quoted>  " (?: [^"\\]++ | "" )*+ " | ` (?: [^`\\]++ | `` )*+ ` )
     | (?P<word>    [A-Za-z_] [A-Za-z0-9_]* )
-    | (?P<number>  [0-9] [0-9A-Za-z_]* )
+    | (?P<number>  [0-9] [0-9A-Za-z_]* \.? )
     | (?P<open>    \( )
     | (?P<mark>    [)\[\]{},;.*+\-/%=<>!?:|^@&~] )
     """,
@@ -51,6 +57,8 @@ def refusal(statement: str) -> str | None:
         return f"cannot be read at character {statement.index(chr(0))}: a NUL"
     position, ended = 0, False
     first = previous = kind = ""
+    # Whether a setting's name or its value comes next; nothing where no setting is spoken of.
+    setting, nested = "", 0
     # Whether nothing stands between this token and the one before.
     adjacent = False
     while position < len(statement):
@@ -83,10 +91,36 @@ def refusal(statement: str) -> str | None:
             if group != "word" or first not in _FIRST_WORDS:
                 words = ", ".join(_FIRST_WORDS).upper()
                 return f"a reader's statement begins with one of {words}; received {token[0][:100]!r}"
+        if setting == "name" and group in {"word", "quoted"}:
+            if _unquoted(token[0], group) not in changeable_settings():
+                return f"setting {token[0][:100]!r} is not among those that a reader may change (docs/store.md)"
+            setting = "value"
+        elif setting == "name":
+            return f"the name of a setting is expected, received {token[0][:100]!r}"
+        elif setting and token[0] in _OPENING:
+            nested += 1
+        elif setting and nested and token[0] in _CLOSING:
+            nested -= 1
+        elif setting and not nested:
+            # A value is one token behind its mark, or a bracket; a word behind it begins another clause.
+            if token[0] == ",":
+                setting = "name"
+            elif token[0] in {")", ";"} or (group == "word" and kind != "mark"):
+                setting = ""
+        if (
+            group == "word"
+            and token[0].lower() in {"settings", "set"}
+            and previous.lower() not in {".", "show", "changed"}
+        ):
+            setting, nested = "name", 0
         ended = token[0] == ";"
         kind, adjacent = group, True
-        previous = token[0][1:-1].replace('""', '"').replace("``", "`") if group == "quoted" else token[0]
+        previous = _unquoted(token[0], group)
     return None
+
+
+def _unquoted(token: str, group: str) -> str:
+    return token[1:-1].replace('""', '"').replace("``", "`") if group == "quoted" else token
 
 
 def _unreadable(statement: str, position: int) -> str:
@@ -110,6 +144,12 @@ def _is_allowed(name: str) -> bool:
             return False
         name = name.removesuffix(suffix)
     return True
+
+
+@cache
+def changeable_settings() -> frozenset[str]:
+    """Names of settings that a statement may speak of. The engine refuses values of its own that are fixed."""
+    return frozenset(limits.CHANGEABLE) | limits.LOWERED | frozenset(limits.FIXED)
 
 
 @cache

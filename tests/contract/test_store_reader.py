@@ -16,6 +16,7 @@ from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import DatabaseError
 
 from processors.store_client import connect
+from sluiceway.embedded import limits
 from sluiceway.embedded.confine import landlock_version
 from sluiceway.embedded.store import EmbeddedStore
 
@@ -132,8 +133,8 @@ def test_the_reader_can_lower_its_limits(reader: Client) -> None:
     ("name", "value", "code"),
     [
         ("readonly", 0, READONLY),
-        ("format_schema", "'x'", READONLY),
-        ("dialect", "'kusto'", READONLY),
+        ("format_schema", "'x'", ACCESS_DENIED),
+        ("dialect", "'kusto'", ACCESS_DENIED),
         ("allow_ddl", 1, QUERY_IS_PROHIBITED),
         ("allow_python_table_function", 1, QUERY_IS_PROHIBITED),
     ],
@@ -233,3 +234,8 @@ def test_inserts_go_on_while_heavy_queries_are_stopped(store: EmbeddedStore, wri
     assert codes == [MEMORY_LIMIT_EXCEEDED] * 4
     assert inserted > 0
     assert writer.query("SELECT countIf(Text = 'more') FROM reader_sees").result_rows == [(inserted,)]
+
+
+def test_the_engine_itself_holds_every_setting_but_the_named(reader: Client) -> None:
+    free = {row[0] for row in reader.query("SELECT name FROM system.settings WHERE readonly = 0").result_rows}
+    assert free == {*limits.CHANGEABLE, *limits.LOWERED, *limits.UNHELD}
