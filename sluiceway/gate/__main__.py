@@ -16,6 +16,7 @@ from sluiceway.embedded.backend import Backend
 from sluiceway.embedded.engine import die_with_parent
 from sluiceway.gate.connections import BoundedServer
 from sluiceway.gate.http import HttpGate
+from sluiceway.gate.native import NativeGate
 from sluiceway.gate.settings import GateSettings
 
 _END_S = 1.0
@@ -44,12 +45,17 @@ class _BackendFile:
 async def serve(settings: GateSettings, ended: asyncio.Event) -> None:
     """Serve until `ended`."""
     loop = asyncio.get_running_loop()
-    gate = HttpGate(_BackendFile(Path(settings.backend)), settings)
+    backend = _BackendFile(Path(settings.backend))
+    gate = HttpGate(backend, settings)
     server = BoundedServer(gate.answer, connections_max=settings.connections_max, idle_s=settings.idle_s)
     listening = await loop.create_server(server, sock=socket.socket(fileno=settings.http_fd), backlog=1024)
+    native = NativeGate(backend)
+    if settings.native_fd is not None:
+        await native.start(socket.socket(fileno=settings.native_fd))
     try:
         await ended.wait()
     finally:
+        await native.close()
         listening.close()
         await server.close(_END_S)
         await gate.close()
