@@ -143,7 +143,7 @@ _CONSTANT = (
     "select",
     "sort",
 )
-_LARGEST_BLOCK_ROWS = 65_536
+_LARGEST_BLOCK_ROWS = 1_000_000
 
 
 def reader_profile(settings: StoreSettings, share: int) -> Limits:
