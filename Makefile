@@ -72,7 +72,7 @@ check: $(STAMP) ## format, lint, types, imports, generated documents
 .PHONY: golden
 golden: $(STAMP) ## write the generated documents and golden files again
 	@$(BIN)/python -m sluiceway.reference
-	@$(BIN)/pytest -q tests/unit/test_ddl.py tests/deployment/test_kubernetes_schemas.py --update-golden
+	@$(BIN)/pytest -q tests/unit/test_ddl.py tests/deployment/test_kubernetes_schemas.py tests/contract/test_gate_names.py --update-golden
 
 # One folder that only its owner enters; the files must be read by the containers' users.
 SECRETS := data/secrets

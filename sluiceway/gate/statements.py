@@ -2,7 +2,9 @@
 
 Two things in the engine act before a grant is checked: table function `sqlite` makes the file that it is told to open,
 and the scalar function `file` needs no grant at all. So the names that a statement calls are held against `names.txt`,
-which holds the functions, types and keywords that may stand before a parenthesis. A later engine's new name is not.
+which holds the functions, types and keywords that may stand before a parenthesis. A function may also be an argument, as
+in `arrayMap(f, x)`, where it is a word like any other: the rest of the engine's functions, `refused.txt`, may stand
+nowhere. Every function of the engine is in one of the two files; a test asks the engine.
 
 Settings are held to their list here too: the engine has some that are SQL, and that `readonly` does not hold.
 
@@ -91,6 +93,12 @@ def refusal(statement: str) -> str | None:
             if group != "word" or first not in _FIRST_WORDS:
                 words = ", ".join(_FIRST_WORDS).upper()
                 return f"a reader's statement begins with one of {words}; received {token[0][:100]!r}"
+        if group in {"word", "quoted"}:
+            name = _unquoted(token[0], group).lower()
+            if name in refused_names():
+                return f"{name!r} is a function that readers do not have; a column of this name needs another"
+            if name == "identifier" and previous == ":":
+                return "parameters of type Identifier are not taken: write the name"
         if setting == "name" and group in {"word", "quoted"}:
             if _unquoted(token[0], group) not in changeable_settings():
                 return f"setting {token[0][:100]!r} is not among those that a reader may change (docs/store.md)"
@@ -152,8 +160,17 @@ def changeable_settings() -> frozenset[str]:
     return frozenset(limits.CHANGEABLE) | limits.LOWERED | frozenset(limits.FIXED)
 
 
-@cache
 def allowed_names() -> frozenset[str]:
     """Names in lower case that may stand before a parenthesis."""
-    lines = files("sluiceway.gate").joinpath("names.txt").read_text("ascii").splitlines()
+    return _listed("names.txt")
+
+
+def refused_names() -> frozenset[str]:
+    """Functions of the engine that are not among those, in lower case."""
+    return _listed("refused.txt")
+
+
+@cache
+def _listed(file: str) -> frozenset[str]:
+    lines = files("sluiceway.gate").joinpath(file).read_text("ascii").splitlines()
     return frozenset(line for line in lines if line and not line.startswith("#"))
