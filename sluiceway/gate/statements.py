@@ -2,7 +2,7 @@
 
 Two things in the engine act before a grant is checked: table function `sqlite` makes the file that it is told to open,
 and the scalar function `file` needs no grant at all. So the names that a statement calls are held against `names.txt`,
-which holds the functions, types and keywords that may stand before a parenthesis. A function may also be an argument, as
+which holds the functions, types and keywords that may stand before a parenthesis. A function may be an argument too, as
 in `arrayMap(f, x)`, where it is a word like any other: the rest of the engine's functions, `refused.txt`, may stand
 nowhere. Every function of the engine is in one of the two files; a test asks the engine.
 
