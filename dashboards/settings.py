@@ -81,6 +81,40 @@ class ViewerSettings(Section):
         description="Host names that a browser may use for the viewer. Others are refused with 400, so that a foreign "
         "web page cannot read telemetry by pointing its own name at loopback.",
     )
+    max_connections: int = Field(
+        256,
+        ge=32,
+        le=65536,
+        description="Open connections to the viewer. Over it the one that has waited longest without a request, or has "
+        "left its answer unread, is closed.",
+    )
+    max_connections_per_peer: int = Field(
+        192,
+        ge=16,
+        le=65536,
+        description="Open connections of one address (of IPv6: of one network of 64 bits), bounded in the same way.",
+    )
+    max_pages: int = Field(
+        64,
+        ge=1,
+        le=4096,
+        description="Pages answered at once. Over it a page answers 503. `/healthz`, `/readyz` and `/metrics` do not "
+        "count and are answered always.",
+    )
+    header_timeout_s: float = Field(
+        10.0, gt=0, description="How long a browser may take to send the head of a request, seconds."
+    )
+    body_timeout_s: float = Field(
+        10.0, gt=0, description="How long a browser may take to send the body of a request, seconds."
+    )
+    idle_timeout_s: float = Field(
+        15.0, gt=0, description="How long a connection to the viewer may stay open without a request, seconds."
+    )
+    answer_timeout_s: float = Field(
+        90.0,
+        gt=0,
+        description="How long a page may take, from its request to the last byte that the browser reads, seconds.",
+    )
     pool_size: int = Field(
         3, ge=1, le=8, description="Queries that the viewer runs on the store at once. Further ones wait their turn."
     )
@@ -117,3 +151,13 @@ class ViewerSettings(Section):
     spans_limit: int = Field(
         2000, ge=1, le=50_000, description="Spans drawn of one trace; the page says when there are more."
     )
+
+    @model_validator(mode="after")
+    def _probes_have_room(self) -> Self:
+        # Connections that are not pages': a probe finds one whatever the pages do.
+        if self.max_pages >= min(self.max_connections, self.max_connections_per_peer):
+            raise ValueError(
+                "max_pages must be below max_connections and max_connections_per_peer, so that probes have room; "
+                f"received {self.max_pages}, {self.max_connections} and {self.max_connections_per_peer}"
+            )
+        return self

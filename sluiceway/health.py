@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
 
+from anyio import CapacityLimiter, to_thread
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -22,6 +23,7 @@ Check = Callable[[], str | None]
 """Says why something is not ready; None when it is."""
 
 _NO_STORE = {"Cache-Control": "no-store"}
+_THREADS = 2
 
 
 class Exposition(Protocol):
@@ -110,22 +112,25 @@ def compiled_check(compiled: Callable[[], bool]) -> Check:
 
 
 def routes(telemetry: Exposition, readiness: Readiness) -> list[Route]:
-    """The three routes. They run in Starlette's thread pool, for checks and collections may wait on a disk.
+    """The three routes. Checks and collections may wait on a disk: each runs in threads of its own, few, so that
+    neither files of pages nor the other one can take them all.
 
     /healthz: 200 as long as the process answers. /readyz: 200, or 503 with the reasons. /metrics: Prometheus text.
     """
+    checking, collecting = CapacityLimiter(_THREADS), CapacityLimiter(_THREADS)
 
-    def healthz(_request: Request) -> Response:
+    async def healthz(_request: Request) -> Response:
+        # No thread: alive is alive, also while every thread waits on something.
         return JSONResponse({"status": "alive"}, headers=_NO_STORE)
 
-    def readyz(_request: Request) -> Response:
-        reasons = readiness.reasons()
+    async def readyz(_request: Request) -> Response:
+        reasons = await to_thread.run_sync(readiness.reasons, limiter=checking)
         if reasons:
             return JSONResponse({"status": "not ready", "reasons": reasons}, 503, _NO_STORE)
         return JSONResponse({"status": "ready"}, headers=_NO_STORE)
 
-    def metrics(_request: Request) -> Response:
-        body, content_type = telemetry.exposition()
+    async def metrics(_request: Request) -> Response:
+        body, content_type = await to_thread.run_sync(telemetry.exposition, limiter=collecting)
         return Response(body, headers=_NO_STORE | {"Content-Type": content_type})
 
     return [Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", metrics)]

@@ -197,7 +197,7 @@ class Pipeline:
     def _server(self, figures: LogFigures | None, probes: list[Route]) -> AppServer:
         config = self._config
         if figures is None:
-            return AppServer(config.viewer, lambda: Starlette(routes=probes))
+            return AppServer(config.viewer, lambda: Starlette(routes=probes), [probe.path for probe in probes])
         return Viewer(
             config.viewer,
             partial(self.access.connect_reader, "viewer", answer_timeout_s=config.viewer.query_timeout_s + 5),

@@ -3,26 +3,41 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import logging
 import socket
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from typing import Any
 
 import uvicorn
 from clickhouse_connect.driver.client import Client
 from starlette.applications import Starlette
-from starlette.routing import BaseRoute
+from starlette.routing import Route
 
 from dashboards.boards.file import BoardFile
 from dashboards.settings import ViewerSettings
 from dashboards.store import StoreReader
 from dashboards.viewer import app
 from dashboards.viewer.alerts import Alerting
+from dashboards.viewer.connections import Connections
 from dashboards.viewer.health import PipelineHealth
+from dashboards.viewer.http_protocol import BoundedPages, Open, bounded_protocol
 from schemas.errors import ConfigurationError, SluicewayError
 
+_log = logging.getLogger(__name__)
 # How long a stop may go unnoticed, and how old a Date header may be, seconds.
 _TICK_S = 0.4
+# asyncio accepts so many in one turn of its loop. Fewer than a bound on connections, so that one which brings its
+# request along is read before it could have to make room.
+_ACCEPTED_AT_ONCE = 32
+# Those wait in the kernel meanwhile.
+_BACKLOG = 1024
+# Closed when the process has no descriptor left to accept with; asyncio tries again after a second.
+_SHED_AT_ONCE = 16
+_SHED_INTERVAL_S = 0.5
+_TELL_INTERVAL_S = 60.0
 
 
 class AppServer:
@@ -31,11 +46,13 @@ class AppServer:
     Args:
         settings: where to listen, and whether at all.
         build: makes the application, at every start.
+        exempt: paths that are answered whatever other requests do: probes.
     """
 
-    def __init__(self, settings: ViewerSettings, build: Callable[[], Starlette]) -> None:
+    def __init__(self, settings: ViewerSettings, build: Callable[[], Starlette], exempt: Collection[str] = ()) -> None:
         self._settings = settings
         self._build = build
+        self._exempt = frozenset(exempt)
         self._server: _Server | None = None
         self._thread: threading.Thread | None = None
         self._port = settings.port
@@ -56,10 +73,13 @@ class AppServer:
             raise RuntimeError("the viewer is started already")
         if not self._settings.enabled:
             return
+        settings = self._settings
         listening = self._listen()
+        connections: Open = Connections(settings.max_connections, settings.max_connections_per_peer)
         try:
             config = uvicorn.Config(
-                self._build(),
+                BoundedPages(self._build(), settings.max_pages, self._exempt, connections),
+                http=bounded_protocol(settings, connections),
                 lifespan="off",
                 log_config=None,
                 access_log=False,
@@ -67,13 +87,13 @@ class AppServer:
                 ws="none",
                 # asyncio's own loop: uvloop would be one more native loop in the process for pages of a few kilobytes.
                 loop="asyncio",
-                limit_concurrency=256,
+                backlog=_ACCEPTED_AT_ONCE,
                 timeout_graceful_shutdown=3,
             )
         except BaseException:
             listening.close()
             raise
-        self._server = _Server(config)
+        self._server = _Server(config, connections)
         self._thread = threading.Thread(
             target=self._server.run, kwargs={"sockets": [listening]}, name="viewer", daemon=True
         )
@@ -118,7 +138,7 @@ class Viewer(AppServer):
         store_name: names the store in errors.
         health: the log side of the pipeline.
         otlp_grpc, otlp_http: where the receivers listen; the empty page tells people to send there.
-        routes: further routes of the program on the same port, such as probes.
+        routes: probes, and what else of the program is on the same port and answered whatever the pages do.
         alerting: rules that are evaluated, and incidents.
         boards: the dashboards that it draws.
     """
@@ -127,10 +147,10 @@ class Viewer(AppServer):
         self, settings: ViewerSettings, connect_store: Callable[[], Client], health: PipelineHealth, *,
         store_name: str = "the configured address",
         otlp_grpc: str = "http://127.0.0.1:4317", otlp_http: str = "http://127.0.0.1:4318",
-        routes: Sequence[BaseRoute] = (), alerting: Alerting = Alerting(),  # noqa: B008 (frozen)
+        routes: Sequence[Route] = (), alerting: Alerting = Alerting(),  # noqa: B008 (frozen)
         boards: Sequence[BoardFile] = (),
     ) -> None:  # fmt: skip
-        super().__init__(settings, self._pages)
+        super().__init__(settings, self._pages, [route.path for route in routes])
         self._connect_store = connect_store
         self._store_name = store_name
         self._health = health
@@ -161,9 +181,34 @@ class Viewer(AppServer):
 
 
 class _Server(uvicorn.Server):
-    """uvicorn that lies still while nobody asks."""
+    """uvicorn that lies still while nobody asks, and that makes room when there is no descriptor left."""
+
+    def __init__(self, config: uvicorn.Config, connections: Open) -> None:
+        super().__init__(config)
+        self._connections = connections
+        self._shed_at_s = self._tell_at_s = 0.0
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        asyncio.get_running_loop().set_exception_handler(self._on_failure)
+        await super().startup(sockets)
+        for listening in sockets or ():
+            listening.listen(_BACKLOG)
 
     async def main_loop(self) -> None:
         # uvicorn looks ten times a second, at rest too; all it looks at is the Date header and whether to end.
         while not await self.on_tick(0):
             await asyncio.sleep(_TICK_S)
+
+    def _on_failure(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if not isinstance(error, OSError) or error.errno not in (errno.EMFILE, errno.ENFILE):
+            loop.default_exception_handler(context)
+            return
+        # asyncio tells it of every connection that it would have accepted at once.
+        if loop.time() >= self._shed_at_s:
+            self._shed_at_s = loop.time() + _SHED_INTERVAL_S
+            for waiting in self._connections.shed(_SHED_AT_ONCE):
+                waiting.cut()
+        if loop.time() >= self._tell_at_s:
+            self._tell_at_s = loop.time() + _TELL_INTERVAL_S
+            _log.warning("viewer: %s; connections that wait are closed", (error.strerror or "no descriptor").lower())
