@@ -9,7 +9,6 @@ import enum
 import errno
 import os
 import platform
-import resource
 import shutil
 import socket
 import sys
@@ -26,12 +25,12 @@ from sluiceway.commands.options import log_path, store_path
 from sluiceway.config import Config, is_loopback
 from sluiceway.embedded.child import ENGINE_VERSION, check_engine
 from sluiceway.embedded.folder import StoreFolder
+from sluiceway.open_files import limits, needed
 
 # Beside the store's own bound: Sluiceway resident under full load, from the project's memory bound of 1.2 GB for both.
 _OWN_MEMORY_BYTES = 500 * MIB
 _LOW_DISK_BYTES = 2 * GIB
 _NO_DISK_BYTES = 256 * MIB
-_MIN_OPEN_FILES = 1024
 # An event a little ahead is a network's doing; more than this, and one of two clocks is wrong.
 _CLOCK_SKEW_S = 5.0
 _CONNECT_TIMEOUT_S = 2
@@ -60,7 +59,7 @@ def examine(config: Config) -> Iterator[Finding]:
     yield python()
     yield from packages(config)
     yield memory(config)
-    yield open_files()
+    yield open_files(config)
     yield disk(config)
     yield from ports(config)
     yield from store(config)
@@ -125,12 +124,15 @@ def memory(config: Config) -> Finding:
     return Finding(Status.OK, "memory", seen)
 
 
-def open_files() -> Finding:
-    """The bound on open files; connections and the store's parts each take some."""
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if 0 <= soft < _MIN_OPEN_FILES:
-        return Finding(Status.WARN, "open files", f"at most {soft}", f"raise it: ulimit -n {_MIN_OPEN_FILES * 8}")
-    return Finding(Status.OK, "open files", f"at most {soft}" if soft >= 0 else "unbounded")
+def open_files(config: Config) -> Finding:
+    """The bound on open files, as `up` raises it, against all connections that are allowed."""
+    soft, most = limits()
+    wanted = needed(config)
+    seen = f"at most {soft}" + (f", raised to {most} at start" if most > soft else "") + f"; {wanted} may be needed"
+    if most < wanted:
+        advice = f"raise the hard limit to {wanted}: ulimit -Hn, LimitNOFILE= or ulimits; fewer connections till then"
+        return Finding(Status.WARN, "open files", seen, advice)
+    return Finding(Status.OK, "open files", seen)
 
 
 def disk(config: Config) -> Finding:

@@ -40,6 +40,7 @@ from ingest.tally import Tally
 from schemas.errors import ConfigurationError, LogUnavailableError, SluicewayError
 from schemas.log import LogWriter
 from schemas.signals import Signal
+from sluiceway import open_files
 from sluiceway.commands.options import incidents_path, store_path
 from sluiceway.config import Config
 from sluiceway.consuming import Consuming
@@ -272,6 +273,8 @@ def run(
         ConfigurationError, StoreUnavailableError: it did not start.
     """
     runtime.bound_arenas()
+    # Before the first socket: what a library looks up once at start must be the limit that holds.
+    config = open_files.fitted(config, open_files.raise_limit())
     stop = threading.Event()
 
     def on_signal(number: int, _frame: FrameType | None) -> None:

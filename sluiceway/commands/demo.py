@@ -15,6 +15,7 @@ import typer
 
 from schemas.errors import LogUnavailableError, SluicewayError, StoreUnavailableError
 from schemas.telemetry import SELF_TENANT
+from sluiceway import open_files
 from sluiceway.commands.options import ConfigFile, DataDir, loaded
 from sluiceway.config import Config
 
@@ -49,6 +50,7 @@ def demo(
     config = loaded(config_file, data_dir).config
     from sluiceway.doctor import running_pid  # noqa: PLC0415
 
+    open_files.raise_limit()
     if pid := running_pid(config):
         typer.echo(f"a Sluiceway runs here already (pid {pid}): sending to it")
         code = _traffic_and_audit(config, seconds, rate)
