@@ -40,7 +40,7 @@ LABEL org.opencontainers.image.title="sluiceway" \
       org.opencontainers.image.licenses="Apache-2.0"
 COPY --from=build /opt/sluiceway /opt/sluiceway
 # A volume laid here takes this owner over.
-RUN install -d -o 10001 -g 10001 -m 0750 /var/lib/sluiceway
+RUN install -d -o 10001 -g 10001 -m 0700 /var/lib/sluiceway
 ENV PATH=/opt/sluiceway/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \

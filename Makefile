@@ -78,7 +78,7 @@ golden: $(STAMP) ## write the generated documents and golden files again
 SECRETS := data/secrets
 .PHONY: secrets
 secrets: ## make the passwords that compose.yaml mounts, those that are missing, in data/secrets
-	@install -d -m 0700 $(SECRETS)
+	@install -d -m 0700 data $(SECRETS)
 	@for name in clickhouse_writer clickhouse_reader grafana_admin; do \
 		test -s $(SECRETS)/$$name || head -c 24 /dev/urandom | base64 | tr '+/' '-_' > $(SECRETS)/$$name; \
 		chmod 0444 $(SECRETS)/$$name; done

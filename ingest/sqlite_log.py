@@ -14,6 +14,7 @@ from pathlib import Path
 
 from schemas.errors import ConfigurationError, LogUnavailableError, TooLargeError
 from schemas.log import Entry
+from schemas.private_files import make_database, make_folder, narrow, narrow_folder
 from schemas.settings import LogSettings
 from schemas.sqlite_bodies import packed
 from schemas.sqlite_log import (
@@ -42,7 +43,7 @@ class SqliteLogWriter:
     A file system that is full or read-only at start does not fail the constructor: appends are refused until it heals.
 
     Args:
-        path: the log's file; its folder is made when missing.
+        path: the log's file; its folder is made when missing. Folder and files are for their owner alone.
         settings: bounds on the log and on one record.
         disk_reserve_bytes: free space of the file system below which appends are refused. It is what a checkpoint and
             the readers' commits need to go on while new requests wait; 0 goes on until the disk itself refuses.
@@ -122,8 +123,10 @@ class SqliteLogWriter:
 
     def _connect(self) -> sqlite3.Connection:
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(self._path.parent)
             self._take_lock()
+            narrow_folder(self._path.parent, lambda name: name.startswith(self._path.name))
+            make_database(Path(os.path.realpath(self._path)))
         except OSError as error:
             raise LogUnavailableError(f"the log {self._path} is unavailable: {error}") from error
         return sqlite3.connect(self._path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
@@ -132,7 +135,7 @@ class SqliteLogWriter:
         if self._lock_file is not None:
             return
         lock_path = self._path.with_name(self._path.name + ".lock")
-        lock_file = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        lock_file = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -147,6 +150,7 @@ class SqliteLogWriter:
         with suppress(OSError):
             os.ftruncate(lock_file, 0)
             os.pwrite(lock_file, f"{os.getpid()}\n".encode(), 0)
+        narrow(lock_path)
         self._lock_file = lock_file
 
     def _release(self) -> None:

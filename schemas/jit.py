@@ -56,10 +56,25 @@ def _cache_folder() -> Path:
         return _private_copy(None, private)
     folder = home / "sluiceway" / "compiled" / name
     with suppress(OSError):
-        folder.mkdir(parents=True, exist_ok=True)
-        if os.access(folder, os.W_OK):
+        home.mkdir(parents=True, exist_ok=True)
+        # Each by itself: a mode is given to the last folder alone. An image's is made by root and read by another user.
+        for made in (home / "sluiceway", home / "sluiceway" / "compiled", folder):
+            made.mkdir(mode=0o755, exist_ok=True)
+        found = folder.stat()
+        if found.st_uid == os.geteuid() and found.st_mode & 0o022:
+            # Compiled code is run, and a umask that lets others write holds for the files in the folder too.
+            folder.chmod(0o700)
+        if os.access(folder, os.W_OK) and not folder.stat().st_mode & 0o022:
             return folder
-    return _private_copy(folder, private)
+    return _private_copy(folder if _is_trusted(folder) else None, private)
+
+
+def _is_trusted(folder: Path) -> bool:
+    """Whether nobody but root and we ourselves can have filled a folder."""
+    with suppress(OSError):
+        found = folder.stat()
+        return found.st_uid in (0, os.geteuid()) and not found.st_mode & 0o022
+    return False
 
 
 def _cache_home() -> Path | None:

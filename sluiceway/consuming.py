@@ -14,6 +14,7 @@ from processors.service_map.run import ServiceMap
 from processors.settings import GuardSettings
 from schemas.errors import ConfigurationError
 from schemas.signals import Signal
+from sluiceway import secret_files
 from sluiceway.config import Config
 from sluiceway.log_access import LogAccess
 from sluiceway.store_access import StoreAccess
@@ -26,7 +27,7 @@ def policy(settings: GuardSettings) -> Policy:
     """What the settings want guarded.
 
     Raises:
-        ConfigurationError: the file of the key cannot be read, or holds too little.
+        ConfigurationError: the file of the key cannot be read, others may read it too, or it holds too little.
     """
     budgets = Budgets(settings.metric_series, settings.service_series, settings.tenant_series)
     return Policy(settings.redaction, hash_key(settings.hash_key_file), budgets if settings.series_budgets else None)
@@ -36,10 +37,7 @@ def hash_key(file: Path | None) -> bytes:
     """The key in a file, b'' for none; raises ConfigurationError as `policy`."""
     if file is None:
         return b""
-    try:
-        key = file.read_bytes().strip()
-    except OSError as error:
-        raise ConfigurationError(f"guard.hash_key_file: must be readable ({error.strerror}); got {file}") from error
+    key = secret_files.read(file, "guard.hash_key_file").strip()
     if len(key) < _LEAST_KEY_BYTES:
         raise ConfigurationError(
             f"guard.hash_key_file: must hold at least {_LEAST_KEY_BYTES} bytes; got {len(key)} in {file}"

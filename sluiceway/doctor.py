@@ -9,6 +9,7 @@ import enum
 import errno
 import os
 import platform
+import shlex
 import shutil
 import socket
 import sys
@@ -21,6 +22,7 @@ from urllib.parse import urlsplit
 
 from schemas.errors import ConfigurationError, SluicewayError, StoreUnavailableError
 from schemas.settings import GIB, MIB
+from sluiceway import file_modes as modes
 from sluiceway.commands.options import log_path, store_path
 from sluiceway.config import Config, is_loopback
 from sluiceway.embedded.child import ENGINE_VERSION, check_engine
@@ -34,6 +36,8 @@ _NO_DISK_BYTES = 256 * MIB
 # An event a little ahead is a network's doing; more than this, and one of two clocks is wrong.
 _CLOCK_SKEW_S = 5.0
 _CONNECT_TIMEOUT_S = 2
+# Of files that others may use; how many more there are is one line.
+_TOLD_FILES = 10
 
 
 class Status(enum.StrEnum):
@@ -61,6 +65,7 @@ def examine(config: Config) -> Iterator[Finding]:
     yield memory(config)
     yield open_files(config)
     yield disk(config)
+    yield from file_modes(config)
     yield from ports(config)
     yield from store(config)
     yield log(config)
@@ -156,6 +161,24 @@ def disk(config: Config) -> Finding:
     if free < _LOW_DISK_BYTES:
         return Finding(Status.WARN, "data folder", seen, "free some space, or lower log.max_bytes and the retention")
     return Finding(Status.OK, "data folder", seen)
+
+
+def file_modes(config: Config) -> Iterator[Finding]:
+    """Who but its owner may use what is kept, and files with secrets."""
+    found = 0
+    for found, (path, seen, mend) in enumerate(modes.wide(config), 1):
+        if found <= _TOLD_FILES:
+            yield Finding(Status.WARN, "file modes", f"{path}: {seen}", f"run: {mend}")
+    if found > _TOLD_FILES:
+        mend = f"chmod -R go-rwx {shlex.quote(str(config.data_dir / 'store'))}"
+        yield Finding(Status.WARN, "file modes", f"and {found - _TOLD_FILES} more", f"run: {mend}")
+    for setting, _, seen, mend in modes.wide_secrets(config):
+        found += 1
+        # With any other file the pipeline starts: containers of several users may have to share a password.
+        status = Status.FAIL if setting == "guard.hash_key_file" else Status.WARN
+        yield Finding(status, "secrets", f"{setting}: {seen}, which others may read", mend)
+    if not found:
+        yield Finding(Status.OK, "file modes", "the data and the secrets are for their owner alone")
 
 
 def ports(config: Config) -> Iterator[Finding]:

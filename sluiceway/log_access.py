@@ -47,7 +47,6 @@ class LogAccess:
         config = self._config
         if self.on_kafka:
             return KafkaLogWriter(config.kafka, config.log.max_record_bytes)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         return SqliteLogWriter(self.path, config.log)
 
     @staticmethod

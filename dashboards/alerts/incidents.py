@@ -17,6 +17,7 @@ from typing import Any, Self
 from dashboards.alerts.incident import Incident
 from dashboards.alerts.state import Labels, Pending
 from schemas.errors import RecordsUnavailableError
+from schemas.private_files import make_database, make_folder
 
 APPLICATION_ID = 0x534C5541  # "SLUA"
 SCHEMA_VERSION = 1
@@ -176,7 +177,8 @@ class IncidentFile:
         if self._connection is not None:
             return self._connection
         if self._create:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(self._path.parent)
+            make_database(self._path)
         uri = f"{self._path.absolute().as_uri()}?mode={'rwc' if self._create else 'rw'}"
         connection = sqlite3.connect(uri, uri=True, timeout=_BUSY_TIMEOUT_S, check_same_thread=False)
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -84,7 +85,9 @@ def show(
     ):  # fmt: skip
         typer.echo(f"{name + ':':<13} {plain(str(value))}")
     if save:
-        save.write_bytes(source.value)
+        # Telemetry as it came, before any redaction: a file that is made here is its owner's alone.
+        with os.fdopen(os.open(save, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            file.write(source.value)
         typer.echo(f"saved to     {save}")
     else:
         _dump(source.value[:256])

@@ -16,6 +16,7 @@ from schemas.errors import ConfigurationError
 from schemas.signals import Signal
 from sluiceway.commands.options import ConfigFile, DataDir, loaded
 from sluiceway.config import Config
+from sluiceway.file_modes import keep_private
 
 _FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
@@ -77,6 +78,8 @@ def _run(
     *,
     on_ready: Callable[[], None] | None,
 ) -> None:
+    # Before anything that writes a file is imported: the compiled code is kept too.
+    keep_private(config)
     from sluiceway import pipeline  # noqa: PLC0415
 
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format=_FORMAT)

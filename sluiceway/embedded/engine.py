@@ -21,10 +21,12 @@ import time
 from pathlib import Path
 from types import ModuleType
 
+from schemas.private_files import UMASK, narrow_below
 from sluiceway.embedded.confine import confine
 from sluiceway.embedded.deduplication import mend
 from sluiceway.embedded.file_pages import STARTED_S, drop
 from sluiceway.embedded.folder import StoreFolder
+from sluiceway.embedded.foreign import set_aside, tell
 
 PR_SET_PDEATHSIG = 1
 WAIT_FOR_PREDECESSOR_S = 60.0
@@ -172,7 +174,10 @@ def main(arguments: list[str]) -> int:
     parent_pid, folder, mode = int(arguments[0]), StoreFolder(Path(arguments[1])), arguments[2]
     die_with_parent(parent_pid)
     lock_engine(folder, WAIT_FOR_PREDECESSOR_S)
-    # Under the lock: nobody writes these logs now.
+    os.umask(UMASK)
+    # Under the lock: nobody writes the data now. First what is foreign: what comes next expects the engine's own files.
+    narrow_below(folder.root)
+    tell(folder, set_aside(folder, engines_known=mode != "exec"))
     mended = mend(folder.data, folder.prepare)
     if mended.forgotten or mended.cut_short:
         sys.stderr.write(

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from schemas.errors import ConfigurationError
+from schemas.private_files import make_folder, narrow
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,8 @@ class StoreFolder:
         """
         try:
             for path in (self.root, self.data, self.server, self.prepare, self.logs):
-                path.mkdir(parents=True, exist_ok=True, mode=0o700)
+                make_folder(path)
+                narrow(path)
         except OSError as error:
             raise ConfigurationError(f"data folder: must be writable, received {self.root} ({error})") from error
 
@@ -114,7 +116,7 @@ class FolderLock:
         Raises:
             ConfigurationError: another process holds it; the message names folder and pid.
         """
-        self._folder.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder(self._folder.root)
         descriptor = os.open(self._folder.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

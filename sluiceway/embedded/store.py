@@ -29,6 +29,7 @@ from sluiceway.embedded.configuration import config_xml
 from sluiceway.embedded.confine import landlock_version
 from sluiceway.embedded.engine import statements_of_entry
 from sluiceway.embedded.folder import FolderLock, StoreFolder, write_private
+from sluiceway.embedded.foreign import untold
 from sluiceway.embedded.gate_child import GateChild
 from sluiceway.embedded.users import PIPELINE, WRITER, users_xml
 
@@ -283,6 +284,8 @@ class EmbeddedStore:
                 self._backend = backend
                 self._gate.keep_up()
                 self.state = State.READY
+                for sentence in untold(self._folder):
+                    logger.warning("store: %s", sentence)
                 logger.info("store: ready at %s, pid %s", self.url, self._child.pid)
                 return
             if time.monotonic() >= deadline:

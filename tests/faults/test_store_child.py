@@ -174,6 +174,8 @@ def test_a_store_waits_for_an_engine_that_still_uses_its_folder(tmp_path: Path) 
 def test_a_child_that_cannot_start_says_why(tmp_path: Path, settings: StoreSettings) -> None:
     (tmp_path / "data" / "metadata").mkdir(parents=True)
     (tmp_path / "data" / "metadata" / "entry.sql").write_text("this is no statement")
+    # Rows of a table of this name: what defines it is not given up.
+    (tmp_path / "data" / "data" / "entry" / "pipe").mkdir(parents=True)
     store = EmbeddedStore(tmp_path, settings)
     with pytest.raises(StoreUnavailableError, match=r"(?s)could not be prepared \(exit 1\): .*SYNTAX_ERROR"):
         store.start()

@@ -28,6 +28,7 @@ guard:
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "key").write_text("a key of sixteen bytes\n")
+    (tmp_path / "key").chmod(0o400)
     (tmp_path / "sluiceway.yaml").write_text(RULES.format(folder=tmp_path))
     (tmp_path / "log").mkdir()
     request = ExportLogsServiceRequest()
@@ -113,6 +114,7 @@ def test_wrong_settings_are_refused_by_field_and_rule(
     folder: Path, capsys: pytest.CaptureFixture[str], rules: str, said: str
 ) -> None:
     (folder / "short").write_text("short")
+    (folder / "short").chmod(0o600)
     (folder / "sluiceway.yaml").write_text(f"guard: {{{rules}}}")
     assert run("redaction", "preview", "--data-dir", str(folder)) == 2
     assert said in capsys.readouterr().err

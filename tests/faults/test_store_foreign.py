@@ -1,0 +1,456 @@
+"""Foreign files in a store: it starts, every row is there, and nothing is deleted or followed."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from clickhouse_connect.driver.client import Client
+
+from processors.store_client import connect
+from schemas.ddl import definitions
+from schemas.errors import StoreUnavailableError
+from schemas.settings import RetentionSettings, StoreSettings
+from sluiceway.embedded import child
+from sluiceway.embedded import store as embedded_store
+from sluiceway.embedded.definitions import DATABASE_ENGINES, TABLE_ENGINES
+from sluiceway.embedded.folder import StoreFolder
+from sluiceway.embedded.foreign import set_aside
+from sluiceway.embedded.store import EmbeddedStore
+from tests.conftest import free_port
+from tests.faults.test_store_child import wait_until
+
+STATEMENTS = (
+    (
+        "CREATE TABLE kept (Day Date, X UInt64, Z UInt64) ENGINE = MergeTree PARTITION BY Day ORDER BY X"
+        " SETTINGS non_replicated_deduplication_window = 100, old_parts_lifetime = 3600"
+    ),
+    *(
+        f"INSERT INTO kept SELECT toDate('2026-01-01') + {n % 2}, number + {n}000, 0 FROM numbers(1000)"
+        for n in range(4)
+    ),
+    "OPTIMIZE TABLE kept PARTITION '2026-01-01'",
+    "ALTER TABLE kept UPDATE Z = 1 WHERE X < 10 SETTINGS mutations_sync = 1",
+    "CREATE DATABASE notes",
+    "CREATE TABLE notes.mine (X UInt64, Text String COMMENT 'it''s (so') ENGINE = ReplacingMergeTree ORDER BY X",
+    "INSERT INTO notes.mine SELECT number, toString(number) FROM numbers(100)",
+    "ALTER TABLE notes.mine DETACH PARTITION tuple()",
+    "INSERT INTO notes.mine SELECT number, toString(number) FROM numbers(70)",
+    "CREATE TABLE notes.lines (X UInt64) ENGINE = Log",
+    "INSERT INTO notes.lines SELECT number FROM numbers(10)",
+    "CREATE TABLE notes.pairs (X UInt64, Y String) ENGINE = Join(ANY, LEFT, X)",
+    "INSERT INTO notes.pairs SELECT number, 'a' FROM numbers(5)",
+    "CREATE VIEW notes.`counted (` AS SELECT count() AS N FROM notes.mine WHERE Text != '(['",
+    (
+        "CREATE DICTIONARY notes.words (X UInt64, Y String DEFAULT '') PRIMARY KEY X"
+        " SOURCE(CLICKHOUSE(TABLE 'pairs' DB 'notes')) LIFETIME(0) LAYOUT(FLAT())"
+    ),
+    "CREATE TABLE notes.`odd /\n näme` (X UInt64) ENGINE = MergeTree ORDER BY X",
+    "INSERT INTO notes.`odd /\n näme` VALUES (1), (2)",
+    "CREATE TABLE notes.gone (X UInt64) ENGINE = MergeTree ORDER BY X",
+    "DROP TABLE notes.gone",
+    "CREATE TABLE notes.away (X UInt64) ENGINE = MergeTree ORDER BY X",
+    "DETACH TABLE notes.away PERMANENTLY",
+    "CREATE DATABASE `odd d.b`",
+    "CREATE TABLE `odd d.b`.t (X UInt64, Y String) ENGINE = MergeTree ORDER BY X PARTITION BY Y",
+    "INSERT INTO `odd d.b`.t VALUES (1, 'x y'), (2, 'é')",
+    "CREATE FUNCTION plus_one AS (x) -> x + 1",
+)
+
+
+def rows(client: Client) -> dict[str, tuple[int, int]]:
+    """Rows and a sum over all they hold, of each table that keeps some."""
+    tables = client.query(
+        "SELECT database, name FROM system.tables WHERE engine LIKE '%MergeTree' OR engine IN ('Log', 'Join')"
+    ).result_rows
+    found = {}
+    for database, name in tables:
+        quoted = name.replace("\\", "\\\\").replace("`", "\\`").replace("\n", "\\n")
+        count, total = client.query(f"SELECT count(), sum(cityHash64(*)) FROM `{database}`.`{quoted}`").result_rows[0]
+        found[f"{database}.{name}"] = (int(count), int(total))
+    return found
+
+
+def opened(folder: Path) -> EmbeddedStore:
+    return EmbeddedStore(folder, StoreSettings(http_port=free_port(), start_timeout_s=60))
+
+
+def asking(store: EmbeddedStore) -> Client:
+    return connect(store.url, user=store.writer_user, password=store.writer_password, database=store.database)
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A store that was stopped in order, and the rows that it acknowledged."""
+
+    folder: Path
+    rows: dict[str, tuple[int, int]]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    folder = tmp_path_factory.mktemp("whole")
+    with opened(folder) as store:
+        client = asking(store)
+        for definition in definitions("otel", RetentionSettings()):
+            client.command(definition.create)
+        for statement in STATEMENTS:
+            client.command(statement)
+        ours = {row[0] for row in client.query("SELECT name FROM system.table_engines").result_rows}
+        theirs = {row[0] for row in client.query("SELECT name FROM system.database_engines").result_rows}
+        client.close()
+    assert ours == TABLE_ENGINES
+    assert theirs == DATABASE_ENGINES
+    with opened(folder) as store:
+        client = asking(store)
+        acknowledged = rows(client)
+        client.close()
+    assert acknowledged["otel.kept"][0] == 4000
+    # Everything that the engine made itself is its own.
+    assert not (folder / "set-aside").exists()
+    return Whole(folder, acknowledged)
+
+
+class Store:
+    """A copy of a whole store, where things can be planted."""
+
+    def __init__(self, whole: Whole, folder: Path) -> None:
+        shutil.copytree(whole.folder, folder, symlinks=True, dirs_exist_ok=True)
+        self.folder = folder
+        self.data = folder / "data"
+
+    @property
+    def metadata(self) -> Path:
+        return self.data / "metadata"
+
+    def database(self, name: str) -> Path:
+        return (self.metadata / name).resolve()
+
+    def table(self, name: str) -> Path:
+        database, _, table = name.partition(".")
+        return (self.data / "data" / database / table).resolve()
+
+    def aside(self) -> dict[str, Path]:
+        """What was set aside, by its place below the data."""
+        return {
+            str(path.relative_to(moved / "data")): path
+            for moved in (self.folder / "set-aside").glob("*")
+            for path in moved.rglob("*")
+        }
+
+
+@pytest.fixture
+def store(whole: Whole, tmp_path: Path) -> Store:
+    return Store(whole, tmp_path / "store")
+
+
+def _folder(at: Path, mode: int) -> None:
+    (at / "inner").mkdir(parents=True)
+    (at / "count.txt").write_text("5")
+    at.chmod(mode)
+
+
+# A foreign thing of each kind, made at a path. Nothing outside may be touched through a link.
+Plant = Callable[[Path, Path], object]
+KINDS: dict[str, Plant] = {
+    "empty file": lambda at, _: at.touch(),
+    "garbage": lambda at, _: at.write_bytes(b"\0\x01 not a (word\xff"),
+    "SQLite": lambda at, _: at.write_bytes(b"SQLite format 3\0" + bytes(4080)),
+    "cut short": lambda at, _: at.write_bytes(b"ATTACH TABLE _ UUID '11111111-2222-4333-8444-555555555555'\n(\n"),
+    "other engine": lambda at, _: at.write_bytes(
+        b"ATTACH TABLE _ UUID '11111111-2222-4333-8444-555555555555'\n(\n    `X` Int8\n)\nENGINE = Bogus\nORDER BY X\n"
+    ),
+    "other database": lambda at, _: at.write_bytes(
+        b"ATTACH DATABASE _ UUID '11111111-2222-4333-8444-555555555556'\nENGINE = Bogus\n"
+    ),
+    "empty folder": lambda at, _: at.mkdir(),  # type: ignore[func-returns-value]
+    "folder": lambda at, _: _folder(at, 0o700),
+    "closed folder": lambda at, _: _folder(at, 0),
+    "fifo": lambda at, _: os.mkfifo(at),
+    "dangling link": lambda at, _: at.symlink_to("/nowhere"),
+    "link to a file": lambda at, outside: at.symlink_to(outside / "file"),
+    "link to a folder": lambda at, outside: at.symlink_to(outside),
+}
+PARTS = ("20260101_1_9_5", "20260101_2_3_1", "20260101_90_90_0", "20260102_4_9_1", "20270101_1_1_0", "all_1_1_0")
+
+
+def places(store: Store, *, definitions_only: bool = False) -> dict[str, Path]:
+    """Where foreign things are planted, one name of each form that the engine looks at in each folder."""
+    odd = os.fsdecode(b"e\xff\n\x01")
+    found = {f"metadata/{name}": store.metadata / name for name in ("evil.sql", ".evil.sql", f"{odd}.sql", "e" * 250)}
+    for database in ("otel", "notes"):
+        folder = store.database(database)
+        for name in ("evil.sql", f"{odd}.sql", "evil", "evil.txt", "e" * 240 + ".sql"):
+            found[f"{database}/{name}"] = folder / name
+    if definitions_only:
+        return found
+    dropped = "otel.gone.31111111-2222-4333-8444-555555555555.sql"
+    for name in (dropped, "otel.gone.none.sql", "evil"):
+        found[f"dropped/{name}"] = store.data / "metadata_dropped" / name
+    for name in ("status", "user_files", "named_collections", "evil", odd):
+        found[f"root/{name}"] = store.data / name
+    found["functions"] = store.data / "user_defined" / "function_evil.sql"
+    for table in ("otel.kept", "notes.mine"):
+        folder = store.table(table)
+        for name in (
+            *PARTS,
+            "mutation_99.txt",
+            "mutation_x.txt",
+            "evil",
+            odd,
+            "tmp_insert_x",
+            "moving",
+            "txn_version.txt",
+        ):
+            found[f"{table}/{name}"] = folder / name
+    log = store.table("otel.kept") / "deduplication_logs"
+    for name in ("evil", "deduplication_log_x.txt", "evil_9.txt"):
+        found[f"otel.kept/log/{name}"] = log / name
+    part = next(path for path in sorted(store.table("otel.kept").iterdir()) if path.name.startswith("2026"))
+    found["part"] = part / "txn_version.txt"
+    return found
+
+
+def holds(at: Path, whole: Whole) -> None:
+    """The store starts, and every row is there."""
+    with opened(at) as store:
+        client = asking(store)
+        assert rows(client) == whole.rows
+        client.close()
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_store_starts_with_all_its_rows_whatever_is_planted_in_it(store: Store, whole: Whole, seed: int) -> None:
+    outside = store.folder.parent / "outside"
+    outside.mkdir(mode=0o755)
+    (outside / "file").write_text("somebody's")
+    (outside / "file").chmod(0o644)
+    chance = random.Random(seed)
+    planted = {}
+    for name, at in places(store).items():
+        if os.path.lexists(at):
+            continue
+        # Every place gets every kind in some round, as 8 rounds of 13 kinds do not by chance.
+        kind = list(KINDS)[(chance.randrange(len(KINDS)) + seed) % len(KINDS)]
+        KINDS[kind](at, outside)
+        planted[name] = (kind, at)
+
+    holds(store.folder, whole)
+
+    aside = store.aside()
+    for name, (kind, at) in planted.items():
+        if name.startswith(("metadata/", "otel/", "notes/")) and "link" not in kind and name != "metadata/" + "e" * 250:
+            assert str(at.relative_to(store.data)) in aside, (name, kind)
+    assert [path.name for path in outside.iterdir()] == ["file"]
+    assert (outside / "file").read_text() == "somebody's"
+    assert [oct(path.stat().st_mode & 0o777) for path in (outside, outside / "file")] == ["0o755", "0o644"]
+    # What was set aside stays so: the next look finds nothing.
+    assert set_aside(StoreFolder(store.folder)) == []
+
+
+CUT_SHORT = ("metadata/otel.sql", "metadata/entry.sql", "otel/kept.sql", "otel/spans_1m_mv.sql", "entry/pipe.sql")
+
+
+def cut_short(store: Store, name: str) -> None:
+    database, _, file = name.partition("/")
+    at = (store.metadata if database == "metadata" else store.database(database)) / file
+    at.write_bytes(b"")
+
+
+@pytest.mark.parametrize("copies", [True, False])
+def test_definitions_that_were_cut_short_are_written_anew(store: Store, whole: Whole, copies: bool) -> None:
+    if not copies:
+        shutil.rmtree(store.folder / "definitions")
+    # Without a copy the link beside a database says all of it, and the store knows its own waiting table.
+    for name in CUT_SHORT if copies else ("metadata/otel.sql", "metadata/notes.sql", "entry/pipe.sql"):
+        cut_short(store, name)
+    holds(store.folder, whole)
+
+
+@pytest.mark.parametrize("name", ["otel/kept.sql", "otel/spans_1m_mv.sql"])
+def test_a_damaged_definition_without_a_copy_is_not_given_up(store: Store, name: str) -> None:
+    shutil.rmtree(store.folder / "definitions")
+    cut_short(store, name)
+    with pytest.raises(StoreUnavailableError, match=r"left where it is: .*is damaged"):
+        opened(store.folder).start()
+    assert not (store.folder / "set-aside").exists()
+
+
+def test_what_was_set_aside_is_said_once(store: Store, whole: Whole, caplog: pytest.LogCaptureFixture) -> None:
+    (store.metadata / "evil.sql").touch()
+    os.mkfifo(store.database("otel") / "a\nb")
+    for said in (["'metadata/evil.sql' defines no database", r"a\nb' is not of the engine"], []):
+        caplog.clear()
+        with caplog.at_level("WARNING", "sluiceway.embedded.store"):
+            holds(store.folder, whole)
+        warned = [record.getMessage() for record in caplog.records if "set aside" in record.getMessage()]
+        assert len(warned) == len(said)
+        assert all(part in " ".join(warned) for part in said)
+
+
+def test_a_second_definition_of_the_same_rows_is_set_aside(store: Store, whole: Whole) -> None:
+    otel = store.database("otel")
+    for of, copy in (("kept", "a_copy"), ("spans_1m_mv", "b_copy")):
+        shutil.copy2(otel / f"{of}.sql", otel / f"{copy}.sql")
+    shutil.copy2(store.metadata / "notes.sql", store.metadata / "a_copy.sql")
+    uuid = store.table("otel.kept").name
+    # The engine would take the rows of a table that is there for those of a dropped one, and delete them.
+    shutil.copy2(otel / "kept.sql", store.data / "metadata_dropped" / f"otel.kept.{uuid}.sql")
+    (otel / "otel_traces.sql.detached").touch()
+
+    holds(store.folder, whole)
+
+    names = {path.name for path in store.aside().values() if path.is_file()}
+    assert names == {"a_copy.sql", "b_copy.sql", f"otel.kept.{uuid}.sql", "otel_traces.sql.detached"}
+
+
+ENDS: dict[str, Callable[[Store], object]] = {
+    "an empty definition": lambda store: (store.metadata / "evil.sql").touch(),
+    "a file beside definitions": lambda store: (store.database("otel") / "evil.txt").touch(),
+    "a second UUID": lambda store: shutil.copy2(store.metadata / "notes.sql", store.metadata / "a_copy.sql"),
+    "an empty part": lambda store: (store.table("otel.kept") / "20260101_2_3_1").mkdir(),
+    "a linked part": lambda store: (store.table("otel.kept") / "20260101_90_90_0").symlink_to("/nowhere"),
+    "an empty mutation": lambda store: (store.table("otel.kept") / "mutation_99.txt").touch(),
+    "a file beside tokens": lambda store: (store.table("otel.kept") / "deduplication_logs" / "evil").touch(),
+}
+
+
+@pytest.mark.parametrize("what", ENDS)
+def test_without_the_look_the_engine_does_not_start(
+    store: Store, whole: Whole, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ENDS[what](store)
+    with monkeypatch.context() as patched:
+        patched.setattr(child, "ENGINE_MODULE", "tests.engine_without_a_look")
+        with pytest.raises(StoreUnavailableError):
+            opened(store.folder).start()
+    holds(store.folder, whole)
+
+
+@pytest.fixture
+def changing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[EmbeddedStore, Callable[[], int]]]:
+    """A store whose tables are made, changed, renamed and dropped all the time, and the rows acknowledged."""
+    monkeypatch.setattr(embedded_store, "BACKOFF_MAX_S", 0.1)
+    store, ending = opened(tmp_path / "changed"), threading.Event()
+    acknowledged = [0]
+
+    def insert() -> None:
+        with connected(store) as command:
+            while not ending.is_set():
+                if command(
+                    f"INSERT INTO kept SELECT {acknowledged[0]} + number, number % 3 FROM numbers(10)",
+                    settings={"insert_deduplication_token": f"token {acknowledged[0]}"},
+                ):
+                    acknowledged[0] += 10
+
+    def change(statements: tuple[str, ...]) -> None:
+        with connected(store) as command:
+            while not ending.is_set():
+                for statement in statements:
+                    command(statement)
+
+    with store:
+        with connected(store) as command:
+            assert command(
+                "CREATE TABLE kept (X UInt64, P UInt8) ENGINE = MergeTree PARTITION BY P ORDER BY X"
+                " SETTINGS non_replicated_deduplication_window = 1000"
+            )
+        threads = [threading.Thread(target=insert), *(threading.Thread(target=change, args=[s]) for s in CHANGES)]
+        for thread in threads:
+            thread.start()
+        try:
+            yield store, lambda: acknowledged[0]
+        finally:
+            ending.set()
+            for thread in threads:
+                thread.join()
+
+
+CHANGES = (
+    (
+        (
+            "CREATE TABLE IF NOT EXISTS a (X UInt64, P UInt8) ENGINE = MergeTree PARTITION BY P ORDER BY X"
+            " SETTINGS non_replicated_deduplication_window = 10, enable_block_number_column = 1,"
+            " enable_block_offset_column = 1"
+        ),
+        "INSERT INTO a SELECT number, number % 5 FROM numbers(100)",
+        "ALTER TABLE a ADD COLUMN IF NOT EXISTS Y String",
+        "ALTER TABLE a UPDATE Y = 'y' WHERE X > 5",
+        "UPDATE a SET Y = 'z' WHERE X < 5",
+        "DELETE FROM a WHERE X = 7",
+        "ALTER TABLE a DETACH PARTITION 3",
+        "ALTER TABLE a ATTACH PARTITION 3",
+        "OPTIMIZE TABLE a FINAL",
+        "ALTER TABLE a DROP PARTITION 2",
+        "CREATE TABLE IF NOT EXISTS b AS a",
+        "EXCHANGE TABLES a AND b",
+        "ALTER TABLE b REPLACE PARTITION 1 FROM a",
+        "TRUNCATE TABLE a",
+        "RENAME TABLE b TO c",
+        "DROP TABLE IF EXISTS c",
+        "DETACH TABLE a PERMANENTLY",
+        "ATTACH TABLE a",
+    ),
+    (
+        "CREATE OR REPLACE VIEW v AS SELECT count() AS N FROM kept",
+        "CREATE MATERIALIZED VIEW IF NOT EXISTS m ENGINE = MergeTree ORDER BY X AS SELECT X FROM kept",
+        "CREATE OR REPLACE TABLE r (X UInt64) ENGINE = MergeTree ORDER BY X AS SELECT number FROM numbers(10)",
+        "DROP TABLE IF EXISTS m SYNC",
+        "CREATE DATABASE IF NOT EXISTS other",
+        "CREATE TABLE IF NOT EXISTS other.t (X UInt64) ENGINE = Log",
+        "INSERT INTO other.t VALUES (1)",
+        (
+            "CREATE OR REPLACE DICTIONARY other.d (X UInt64, Y String DEFAULT '') PRIMARY KEY X"
+            " SOURCE(CLICKHOUSE(TABLE 't' DB 'other')) LIFETIME(0) LAYOUT(FLAT())"
+        ),
+        "DROP DATABASE IF EXISTS other SYNC",
+    ),
+)
+
+
+class connected:  # noqa: N801
+    """Statements to a store that is killed all the time: each says whether it was acknowledged."""
+
+    def __init__(self, store: EmbeddedStore) -> None:
+        self._store = store
+        self._client: Client | None = None
+
+    def __enter__(self) -> Callable[..., bool]:
+        return self._command
+
+    def _command(self, statement: str, **options: object) -> bool:
+        try:
+            if self._client is None:
+                self._client = asking(self._store)
+            self._client.command(statement, **options)  # type: ignore[arg-type]
+        except Exception:  # noqa: BLE001  refused, unanswered or cut off: not acknowledged
+            return False
+        return True
+
+    def __exit__(self, *_: object) -> None:
+        if self._client is not None:
+            self._client.close()
+
+
+@pytest.mark.parametrize("rounds", [6, pytest.param(100, marks=pytest.mark.long)])
+def test_nothing_that_the_engine_leaves_when_it_is_killed_is_foreign(
+    changing: tuple[EmbeddedStore, Callable[[], int]], rounds: int
+) -> None:
+    store, acknowledged = changing
+    for round_ in range(1, rounds + 1):
+        before = acknowledged()
+        wait_until(lambda before=before: acknowledged() >= before + 50, "inserts between two kills")  # type: ignore[misc]
+        assert store.pid is not None
+        os.kill(store.pid, signal.SIGKILL)
+        wait_until(lambda round_=round_: store.restarts >= round_ and store.alive, "restart")  # type: ignore[misc]
+        assert not (store.folder / "set-aside").exists(), list((store.folder / "set-aside").rglob("*"))
+    with connected(store) as command:
+        count = acknowledged()
+        assert command(f"SELECT throwIf(count() != {count}) FROM (SELECT DISTINCT X FROM kept WHERE X < {count})")
