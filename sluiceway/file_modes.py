@@ -9,7 +9,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from schemas.private_files import UMASK, is_wide, narrow_folder, walk
+from schemas.private_files import UMASK, is_wide, narrow, narrow_folder, walk
 from sluiceway import secret_files
 from sluiceway.commands.options import incidents_path, log_path, store_path
 from sluiceway.config import Config
@@ -24,8 +24,11 @@ def keep_private(config: Config) -> None:
     A data folder that holds something else too is somebody's folder: it stays as it is, and `doctor` says so.
     """
     os.umask(UMASK)
-    kept = incidents_path(config).name
-    narrow_folder(config.data_dir, lambda name: name in _OURS or name.startswith(kept))
+    incidents = incidents_path(config)
+    narrow_folder(config.data_dir, lambda name: name in _OURS or name.startswith(incidents.name))
+    # The log and the store narrow theirs when they open them, at once; incidents are first written when one comes.
+    for path in config.data_dir.glob(f"{incidents.name}*"):
+        narrow(path)
 
 
 def wide(config: Config) -> Iterator[tuple[Path, str, str]]:

@@ -213,6 +213,7 @@ def test_a_process_that_keeps_telemetry_narrows_its_data_folder_unless_it_is_sha
 ) -> None:
     (tmp_path / "log").mkdir()
     (tmp_path / "incidents.sqlite-wal").touch()
+    (tmp_path / "incidents.sqlite-wal").chmod(0o644)
     if somebodys:
         (tmp_path / "thesis.tex").touch()
     tmp_path.chmod(0o755)
@@ -224,3 +225,4 @@ def test_a_process_that_keeps_telemetry_narrows_its_data_folder_unless_it_is_sha
         assert os.umask(before) == 0o077
     assert stat.S_IMODE(tmp_path.stat().st_mode) == (0o755 if somebodys else 0o700)
     assert stat.S_IMODE((tmp_path / "log" / "made").stat().st_mode) == 0o600
+    assert stat.S_IMODE((tmp_path / "incidents.sqlite-wal").stat().st_mode) == 0o600
