@@ -4,7 +4,7 @@
 # It needs no writable folder but /tmp. `--build-arg EXTRAS=embedded` adds the ClickHouse server of `sluiceway up`
 # (530 MB), which also needs a volume on /var/lib/sluiceway.
 
-FROM python:3.11-slim-bookworm AS build
+FROM python:3.11.16-slim-bookworm@sha256:a36c24f9cbdf4fd0f52d67f0823eeac19c2028c637cecc392d97f980d4fec56b AS build
 ARG EXTRAS=""
 WORKDIR /src
 COPY pyproject.toml README.md LICENSE ./
@@ -34,7 +34,7 @@ RUN /opt/sluiceway/bin/python -m compileall -q -j 0 /opt/sluiceway/lib \
     && /opt/sluiceway/bin/python -m processors.warm_up \
     && /opt/sluiceway/bin/python -c "import ingest.partition_kernel, ingest.validate_kernel"
 
-FROM python:3.11-slim-bookworm
+FROM python:3.11.16-slim-bookworm@sha256:a36c24f9cbdf4fd0f52d67f0823eeac19c2028c637cecc392d97f980d4fec56b
 LABEL org.opencontainers.image.title="sluiceway" \
       org.opencontainers.image.description="OTLP in, exactly-once rows in ClickHouse out" \
       org.opencontainers.image.licenses="Apache-2.0"

@@ -87,6 +87,10 @@ secrets: ## make the passwords that compose.yaml mounts, those that are missing,
 lock: $(STAMP) ## lock the image's packages again after a change of pyproject.toml; UPGRADE=1 takes the newest
 	@$(BIN)/python -m supply.lock $(if $(UPGRADE),--upgrade)
 
+.PHONY: digests
+digests: $(STAMP) ## ask registries for the images' digests (needs docker buildx); WRITE=1 changes the files
+	@$(BIN)/python -m supply.images $(if $(WRITE),--write)
+
 .PHONY: charts
 charts: $(STAMP) ## renew the viewer's chart library out of its npm package (needs npm): VERSION=6.1.0
 	@test -n "$(VERSION)" || { echo "make: VERSION=... is needed" >&2; exit 1; }

@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 VERSION: str = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
 # Built from the Dockerfile.
 OURS = f"sluiceway:{VERSION}"
-_TAG = re.compile(r":[0-9][\w.-]*$")
+_PINNED = re.compile(r"[a-z0-9./-]+:[0-9][\w.-]*@sha256:[0-9a-f]{64}")
 
 
 def named() -> dict[str, str]:
@@ -22,5 +22,5 @@ def named() -> dict[str, str]:
 
 
 def is_pinned(image: str) -> bool:
-    """Whether the tag begins with a number: `latest`, `stable` or none at all would change below us."""
-    return _TAG.search(image) is not None
+    """Whether it is ours, or has a digest, and a tag that begins with a number, which tells people the version."""
+    return image == OURS or _PINNED.fullmatch(image) is not None
