@@ -79,7 +79,8 @@ SECRETS := data/secrets
 .PHONY: secrets
 secrets: ## make the passwords that compose.yaml mounts, those that are missing, in data/secrets
 	@install -d -m 0700 data $(SECRETS)
-	@for name in clickhouse_writer clickhouse_reader grafana_admin; do \
+	@for name in clickhouse_writer clickhouse_reader grafana_admin \
+		kafka_admin kafka_collector kafka_ingest kafka_process; do \
 		test -s $(SECRETS)/$$name || head -c 24 /dev/urandom | base64 | tr '+/' '-_' > $(SECRETS)/$$name; \
 		chmod 0444 $(SECRETS)/$$name; done
 

@@ -87,7 +87,8 @@ def _run(
     for name in ("uvicorn", "clickhouse_connect", "opentelemetry", "kafka"):
         logging.getLogger(name).setLevel(logging.WARNING)
     # They repeat several times a second what we say once: a topic that is not there yet, a loop that paused.
-    for name in ("kafka.cluster", "kafka.net.selector"):
+    # And at every connection that PLAIN without TLS sends the password in the clear: whoever set both knows.
+    for name in ("kafka.cluster", "kafka.net.selector", "kafka.net.sasl.plain"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     raise typer.Exit(pipeline.run(config, pipeline.Role(role), of, on_ready=on_ready))
 

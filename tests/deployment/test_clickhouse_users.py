@@ -137,7 +137,7 @@ def test_the_server_knows_every_name_of_its_own_file(server: EmbeddedStore) -> N
     ours = ET.parse(FILES / "config.xml").getroot()  # noqa: S314
 
     assert {element.tag for element in ours} - known["server_settings"] == {
-        "access_control_improvements", "merge_tree", "timezone",
+        "access_control_improvements", "logger", "merge_tree", "timezone",
     }  # fmt: skip
     assert {element.tag for element in ours.iterfind("merge_tree/*")} <= known["merge_tree_settings"]
 

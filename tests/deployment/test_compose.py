@@ -25,26 +25,18 @@ from tests.testbed import collector, kafka_broker
 from tests.testbed.go_tools import compose_spec
 
 Model = dict[str, Any]
-SECRETS = ("clickhouse_reader", "clickhouse_writer", "grafana_admin")
+SECRETS = (
+    "clickhouse_reader", "clickhouse_writer", "grafana_admin", "kafka_admin", "kafka_collector", "kafka_ingest",
+    "kafka_process",
+)  # fmt: skip
+# What one of ours has and another has not: its name at the brokers, and what reaches the store.
+ITS_OWN = re.compile("SLUICEWAY_(KAFKA__S(ASL|ECURITY)_.*|STORE__.*)")
 
 
-@pytest.fixture(scope="module")
-def model() -> Model:
-    """The project as Compose reads it: checked by its schema, variables and anchors resolved."""
-    with skip_where_missing():
-        tool = compose_spec()
-    printed = subprocess.run(
-        [tool, "-format", "json", "compose.yaml"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert (printed.returncode, printed.stderr) == (0, "")
-    read: Model = json.loads(printed.stdout)
+def configuration(model: Model, name: str) -> Model:
+    """A file of `configs`, read."""
+    read: Model = yaml.safe_load(Path(model["configs"][name]["file"]).read_text())
     return read
-
-
-@pytest.fixture(scope="module")
-def services(model: Model) -> dict[str, Model]:
-    found: dict[str, Model] = model["services"]
-    return found
 
 
 def ours(services: dict[str, Model]) -> dict[str, Model]:
@@ -82,40 +74,6 @@ def test_the_broker_is_the_one_that_the_tests_run(services: dict[str, Model]) ->
 
     assert version is not None
     assert services["kafka"]["image"].partition("@")[0] == f"apache/kafka:{version[1]}"
-
-
-def test_the_brokers_image_makes_a_valid_configuration_of_our_variables(
-    services: dict[str, Model], tmp_path: Path
-) -> None:
-    """What the image runs before the broker: properties from the variables, a formatted folder."""
-    with skip_where_missing():
-        java, jars = kafka_broker.java(), kafka_broker.jars()
-    folders = {name: tmp_path / name for name in ("default", "mounted", "final", "data")}
-    for folder in folders.values():
-        folder.mkdir()
-    for name in ("server.properties", "log4j2.yaml", "tools-log4j2.yaml"):
-        (folders["default"] / name).write_text("\n")
-    environment = {
-        **services["kafka"]["environment"],
-        "KAFKA_LOG_DIRS": str(folders["data"]),
-        "CLUSTER_ID": kafka_broker.cluster_id(),
-        "PATH": os.environ["PATH"],
-    }
-    command = [
-        java, "-XX:TieredStopAtLevel=1", "-cp", f"{jars}/*", "kafka.docker.KafkaDockerWrapper", "setup",
-        *("--default-configs-dir", folders["default"]), *("--mounted-configs-dir", folders["mounted"]),
-        *("--final-configs-dir", folders["final"]),
-    ]  # fmt: skip
-    ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
-    written = dict(
-        line.split("=", 1) for line in (folders["final"] / "server.properties").read_text().split("\n") if "=" in line
-    )
-
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert (folders["data"] / "meta.properties").exists()
-    assert written["auto.create.topics.enable"] == "false"
-    assert written["advertised.listeners"].startswith("INSIDE://kafka:9092")
-    assert not [name for name in written if "heap" in name]
 
 
 def test_every_port_is_published_on_loopback_only(services: dict[str, Model]) -> None:
@@ -160,7 +118,8 @@ def test_no_value_looks_like_a_secret(services: dict[str, Model]) -> None:
     for service in services.values():
         for name, value in service.get("environment", {}).items():
             if re.search("PASSWORD|SECRET|TOKEN", name):
-                assert str(value).startswith("/run/secrets/"), name
+                # A file, or what the Collector reads one by.
+                assert re.fullmatch(r"/run/secrets/\w+|\$?\$\{file:/run/secrets/\w+\}", str(value)), name
 
 
 def test_what_a_secret_is_read_from_is_given_to_the_service(services: dict[str, Model]) -> None:
@@ -170,24 +129,80 @@ def test_what_a_secret_is_read_from_is_given_to_the_service(services: dict[str, 
         assert set(re.findall(r"/run/secrets/\w+", text)) <= given, name
 
 
-def test_our_containers_may_write_nothing_and_do_nothing_special(services: dict[str, Model]) -> None:
-    for service in ours(services).values():
-        assert service["read_only"] is True
-        assert service["tmpfs"] == ["/tmp:size=64m"]  # noqa: S108
-        assert service["cap_drop"] == ["ALL"]
-        assert service["security_opt"] == ["no-new-privileges:true"]
-        # Compose cannot lay one into a read-only container.
-        assert "configs" not in service
+def test_every_container_may_write_to_its_volumes_and_memory_only_and_become_nothing_more(
+    services: dict[str, Model],
+) -> None:
+    for name, service in services.items():
+        assert service.get("read_only") is True, name
+        assert service.get("cap_drop") == ["ALL"], name
+        assert service.get("security_opt") == ["no-new-privileges:true"], name
+        assert not {"privileged", "devices", "pid", "ipc", "userns_mode", "group_add"} & set(service), name
+        assert service.get("network_mode", "none") == "none", name
+        # Memory has a bound, and programs in it only where codecs load themselves from there.
+        folders = dict(mount.split(":", 1) for mount in service["tmpfs"])
+        assert all(re.match(r"size=\d+m", options) for options in folders.values()), name
+        assert ["exec" in options for options in folders.values()].count(True) == (name == "kafka"), name
+        written = {mount["target"] for mount in service.get("volumes", ()) if not mount.get("read_only")}
+        assert {mount["type"] for mount in service.get("volumes", ()) if mount["target"] in written} <= {"volume"}, name
+    assert {name: each["cap_add"] for name, each in services.items() if "cap_add" in each} == {
+        # It gives one folder to the user of another container, and has no network.
+        "collector-folder": ["CHOWN"]
+    }
+    assert {name for name, each in services.items() if str(each.get("user")).startswith("0")} == {"collector-folder"}
+
+
+def test_no_configuration_is_laid_into_a_read_only_container(model: Model) -> None:
+    """Compose copies content given in place, which such a container refuses; it binds files."""
+    assert {name: set(each) for name, each in model["configs"].items()} == {
+        name: {"name", "file"} for name in model["configs"]
+    }
+    for each in model["configs"].values():
+        # Read by the users of the images.
+        assert Path(each["file"]).stat().st_mode & 0o444 == 0o444
+
+
+def test_a_broken_rule_of_confinement_is_seen(services: dict[str, Model]) -> None:
+    for name, service in services.items():
+        for field in ("read_only", "cap_drop", "security_opt"):
+            loose = {**services, name: {key: value for key, value in service.items() if key != field}}
+            with pytest.raises(AssertionError):
+                test_every_container_may_write_to_its_volumes_and_memory_only_and_become_nothing_more(loose)
+
+
+def test_who_knows_a_password_needs_it(services: dict[str, Model]) -> None:
+    known = {name: {each["source"] for each in service.get("secrets", ())} for name, service in services.items()}
+    clickhouse = {"clickhouse_writer", "clickhouse_reader"}
+
+    assert {name: secrets for name, secrets in known.items() if secrets} == {
+        "kafka": {"kafka_admin", "kafka_ingest", "kafka_process", "kafka_collector"},
+        "kafka-access": {"kafka_admin"},
+        "clickhouse": clickhouse,
+        "schema": clickhouse,
+        "ingest": {"kafka_ingest"},
+        "process": {"kafka_process", *clickhouse},
+        "collector": {"kafka_collector"},
+        "grafana": {"grafana_admin", "clickhouse_reader"},
+    }
 
 
 def test_our_settings_are_settings(services: dict[str, Model], monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith(config.PREFIX)]:
         monkeypatch.delenv(name)
     monkeypatch.chdir(ROOT / "tests")
-    environments = [service["environment"] for service in ours(services).values()]
-    assert all(environment == environments[0] for environment in environments)
-    for name, value in environments[0].items():
-        monkeypatch.setenv(name, value)
+    environments = {name: service["environment"] for name, service in ours(services).items()}
+    shared, store = environments["ingest"], environments["schema"]
+    for service, environment in environments.items():
+        common = {name: value for name, value in environment.items() if not ITS_OWN.fullmatch(name)}
+        assert common == {name: value for name, value in shared.items() if not ITS_OWN.fullmatch(name)}
+        assert ("SLUICEWAY_STORE__URL" in environment) == (service != "ingest")
+        assert environment.get("SLUICEWAY_STORE__URL", store["SLUICEWAY_STORE__URL"]) == store["SLUICEWAY_STORE__URL"]
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        if service != "schema":
+            kafka = config.load().config.kafka
+            assert (kafka.security_protocol, kafka.sasl_mechanism) == ("SASL_PLAINTEXT", "PLAIN")
+            assert kafka.sasl_username == service
+            assert str(kafka.sasl_password_file) == f"/run/secrets/kafka_{service}"
 
     loaded = config.load().config
 
@@ -214,6 +229,9 @@ def test_what_waits_waits_for_what_says_that_it_is_ready(services: dict[str, Mod
             assert (condition == "service_healthy") <= watched, (name, other)
             assert (condition == "service_completed_successfully") == (services[other].get("restart") == "no")
     assert set(services["process"]["depends_on"]) == {"kafka", "ingest", "schema"}
+    # Who may do nothing before that waits for what gives the rights, or for who has waited.
+    assert "kafka-access" in services["ingest"]["depends_on"]
+    assert "ingest" in services["collector"]["depends_on"]
 
 
 def test_ours_are_given_longer_to_stop_than_they_take(services: dict[str, Model]) -> None:
@@ -241,7 +259,7 @@ def test_the_store_gets_its_users_and_their_passwords(services: dict[str, Model]
 
 
 def test_grafana_asks_as_the_reader(model: Model) -> None:
-    (source,) = yaml.safe_load(model["configs"]["grafana_datasource"]["content"])["datasources"]
+    (source,) = configuration(model, "grafana_datasource")["datasources"]
     loaded = config.Config().store
 
     assert source["jsonData"]["username"] == READER
@@ -252,7 +270,7 @@ def test_grafana_asks_as_the_reader(model: Model) -> None:
 def test_grafana_finds_the_generated_dashboards_where_its_provider_looks(
     model: Model, services: dict[str, Model]
 ) -> None:
-    (provider,) = yaml.safe_load(model["configs"]["grafana_dashboards"]["content"])["providers"]
+    (provider,) = configuration(model, "grafana_dashboards")["providers"]
     files = generated("clickhouse", 8123, "otel", READER, provider["options"]["path"])
     mounted = {mount["target"]: Path(mount["source"]) for mount in services["grafana"]["volumes"]}
 
@@ -262,14 +280,14 @@ def test_grafana_finds_the_generated_dashboards_where_its_provider_looks(
 
 @pytest.fixture
 def gateway(model: Model) -> Model:
-    read: Model = yaml.safe_load(model["configs"]["collector"]["content"])
-    return read
+    return configuration(model, "collector")
 
 
 def test_the_gateway_is_what_our_command_prints(services: dict[str, Model], gateway: Model) -> None:
     printed = subprocess.run(
         [sys.executable, "-m", "sluiceway", "collector-config", "gateway"],
-        env={**os.environ, **services["ingest"]["environment"]}, capture_output=True, text=True, check=True, timeout=60,
+        env={**os.environ, **services["ingest"]["environment"], "SLUICEWAY_KAFKA__SASL_USERNAME": "collector"},
+        capture_output=True, text=True, check=True, timeout=60,
     )  # fmt: skip
 
     assert gateway == yaml.safe_load(printed.stdout)
@@ -281,32 +299,45 @@ def test_the_gateway_listens_where_its_ports_are_and_queues_on_its_volume(
     services: dict[str, Model], gateway: Model
 ) -> None:
     service = services["collector"]
-    listening = {value.rpartition(":")[2] for value in service["environment"].values()}
+    listens = {name: value for name, value in service["environment"].items() if name.endswith("_LISTEN")}
+    listening = {value.rpartition(":")[2] for value in listens.values()}
     (volume,) = service["volumes"]
 
-    assert set(re.findall(r"env:(\w+_LISTEN)", json.dumps(gateway))) == set(service["environment"])
+    assert set(re.findall(r"env:(\w+_LISTEN)", json.dumps(gateway))) == set(listens)
     assert {str(port["target"]) for port in service["ports"]} == listening
     assert Path(gateway["extensions"]["file_storage"]["directory"]).is_relative_to(volume["target"])
     assert services["collector-folder"]["volumes"] == service["volumes"]
 
 
-def test_a_real_collector_accepts_the_gateways_configuration(model: Model, tmp_path: Path) -> None:
+def gateway_environment(services: dict[str, Model], folder: Path) -> dict[str, str]:
+    """The variables of the gateway's container, its password in a file of this folder."""
+    (folder / "kafka_collector").write_text("a password\n")
+    return {
+        name: str(value).replace("$$", "$").replace("/run/secrets", str(folder))
+        for name, value in services["collector"]["environment"].items()
+    }
+
+
+def test_a_real_collector_accepts_the_gateways_configuration(
+    model: Model, services: dict[str, Model], tmp_path: Path
+) -> None:
     with skip_where_missing():
         binary = collector.binary()
     file = tmp_path / "otelcol.yaml"
     # Its folder is a volume of the container.
     folder = tmp_path / "queue"
     folder.mkdir()
-    file.write_text(model["configs"]["collector"]["content"].replace("/var/lib/otelcol", str(folder)))
+    file.write_text(Path(model["configs"]["collector"]["file"]).read_text().replace("/var/lib/otelcol", str(folder)))
     ran = subprocess.run(
-        [binary, "validate", f"--config={file}"], capture_output=True, text=True, check=False, timeout=60
-    )
+        [binary, "validate", f"--config={file}"], capture_output=True, text=True, check=False, timeout=60,
+        env=gateway_environment(services, tmp_path),
+    )  # fmt: skip
 
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
 
 
 def test_no_default_user_is_left_in_the_store(model: Model) -> None:
-    content = model["configs"]["clickhouse_no_default_user"]["content"]
+    content = Path(model["configs"]["clickhouse_no_default_user"]["file"]).read_text()
 
     assert '<default remove="remove"/>' in content
     # Files of users.d are merged by name, and the image writes default-user.xml there.

@@ -22,9 +22,10 @@ from schemas import jit
 from sluiceway.embedded.folder import StoreFolder
 from sluiceway.embedded.store import EmbeddedStore
 from tests.deployment import confinement
+from tests.deployment.conftest import Model
 from tests.deployment.images import ROOT
-from tests.kafka_broker import fresh_name
-from tests.testbed.kafka_broker import Broker
+from tests.deployment.kafka_of_compose import KafkaOfCompose
+from tests.kafka_broker import fresh_name, require_broker
 from tests.testbed.parts import cache_folder, free_ports
 
 TIMEOUT_S = 120.0
@@ -36,25 +37,47 @@ _SPAN = (
 
 
 @pytest.fixture
-def settings(kafka: Broker, store: EmbeddedStore, tmp_path: Path) -> Settings:
-    """The variables of compose.yaml, with addresses, secrets and topics of this test."""
-    given: Settings = yaml.safe_load((ROOT / "compose.yaml").read_text())["x-sluiceway"]["environment"]
-    topics = {f"SLUICEWAY_KAFKA__{name}_TOPIC": fresh_name(name) for name in ("TRACES", "METRICS", "LOGS")}
+def broker(services: dict[str, Model], tmp_path: Path) -> Iterator[KafkaOfCompose]:
+    """The broker of compose.yaml, which lets ours in only with their passwords, and to what they need only."""
+    require_broker()
+    (tmp_path / "broker").mkdir()
+    with KafkaOfCompose(tmp_path / "broker", services) as running:
+        running.give_rights()
+        yield running
+
+
+@pytest.fixture
+def settings(
+    services: dict[str, Model], broker: KafkaOfCompose, store: EmbeddedStore, tmp_path: Path
+) -> dict[str, Settings]:
+    """The variables of each service of compose.yaml, with addresses and secrets of this test."""
+    database = fresh_name("deployed").replace("-", "_")
+    # What the image brings compiled; here it is what this machine compiled of this tree, as other trees' may not fit.
+    compiled = str(_compiled_here(tmp_path / "image"))
     changed = {
         "SLUICEWAY_INGEST__GRPC_HOST": "127.0.0.1",
         "SLUICEWAY_INGEST__HTTP_HOST": "127.0.0.1",
         "SLUICEWAY_VIEWER__HOST": "127.0.0.1",
-        "SLUICEWAY_KAFKA__BOOTSTRAP_SERVERS": kafka.bootstrap,
+        "SLUICEWAY_KAFKA__BOOTSTRAP_SERVERS": broker.bootstrap,
         "SLUICEWAY_STORE__URL": store.url,
         "SLUICEWAY_STORE__PASSWORD_FILE": str(StoreFolder(store.folder).secret),
         "SLUICEWAY_STORE__READER_USER": "default",
     }
-    assert set(changed) <= set(given)
-    kept = {name: value for name, value in given.items() if name != "SLUICEWAY_STORE__READER_PASSWORD_FILE"}
-    database = {"SLUICEWAY_STORE__DATABASE": fresh_name("deployed").replace("-", "_")}
-    # What the image brings compiled; here it is what this machine compiled of this tree, as other trees' may not fit.
-    compiled = {"XDG_CACHE_HOME": str(_compiled_here(tmp_path / "image"))}
-    return {**kept, **changed, **topics, **database, **compiled}
+    made = {}
+    for name in ("schema", "ingest", "process"):
+        given: Settings = dict(services[name]["environment"])
+        given.pop("SLUICEWAY_STORE__READER_PASSWORD_FILE", None)
+        password_file = given.get("SLUICEWAY_KAFKA__SASL_PASSWORD_FILE", "")
+        made[name] = {
+            **given,
+            **{key: value for key, value in changed.items() if key in given},
+            "SLUICEWAY_STORE__DATABASE": database,
+            "XDG_CACHE_HOME": compiled,
+        }
+        if password_file:
+            made[name]["SLUICEWAY_KAFKA__SASL_PASSWORD_FILE"] = str(broker.secrets / Path(password_file).name)
+    assert set(changed) <= set().union(*made.values())
+    return made
 
 
 def _compiled_here(home: Path) -> Path:
@@ -113,16 +136,16 @@ def health_check(port: int) -> list[str]:
 
 
 def test_a_span_goes_through_the_containers_into_the_store(
-    settings: Settings, store: EmbeddedStore, tmp_path: Path
+    settings: dict[str, Settings], store: EmbeddedStore, tmp_path: Path
 ) -> None:
     grpc, http, pages_of_ingest, pages_of_process = free_ports(4)
-    settings |= {"SLUICEWAY_INGEST__GRPC_PORT": str(grpc), "SLUICEWAY_INGEST__HTTP_PORT": str(http)}
+    settings["ingest"] |= {"SLUICEWAY_INGEST__GRPC_PORT": str(grpc), "SLUICEWAY_INGEST__HTTP_PORT": str(http)}
     with ExitStack() as running:
-        schema = running.enter_context(container("schema", tmp_path, settings, "schema", "apply"))
+        schema = running.enter_context(container("schema", tmp_path, settings["schema"], "schema", "apply"))
         assert schema.wait(TIMEOUT_S) == 0
         children = {}
         for name, port in (("ingest", pages_of_ingest), ("process", pages_of_process)):
-            own = {**settings, "SLUICEWAY_VIEWER__PORT": str(port)}
+            own = {**settings[name], "SLUICEWAY_VIEWER__PORT": str(port)}
             children[name] = running.enter_context(container(name, tmp_path, own, name))
         for port, child in zip((pages_of_ingest, pages_of_process), children.values(), strict=True):
             await_answer(f"http://127.0.0.1:{port}/readyz", child)
@@ -136,7 +159,7 @@ def test_a_span_goes_through_the_containers_into_the_store(
         with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:
             assert answer.status == 200
 
-        database = settings["SLUICEWAY_STORE__DATABASE"]
+        database = settings["schema"]["SLUICEWAY_STORE__DATABASE"]
         client = connect(store.url, user=store.writer_user, password=store.writer_password, database=None)
         running.callback(client.close)
         running.callback(client.command, f"DROP DATABASE {database} SYNC")
