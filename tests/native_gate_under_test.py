@@ -13,6 +13,7 @@ from typing import Any
 from sluiceway.embedded.backend import Backend
 from sluiceway.embedded.users import READER
 from sluiceway.gate.native import NativeGate, NativeLimits
+from sluiceway.gate.slots import Slots
 from tests.native_protocol import number, text
 
 READER_PASSWORD = "only the gate knows"
@@ -35,6 +36,7 @@ def native_gate(
     *,
     refuse: Callable[[str], str | None] = {}.get,
     limits: NativeLimits | None = None,
+    slots: Callable[[], Slots] = lambda: Slots(12, 8, wait_s=10.0, waiting_max=256),
 ) -> Iterator[Gate]:
     """A gate before `backend` that refuses by `refuse`."""
     listening = socket.create_server(("127.0.0.1", 0), backlog=1024)
@@ -45,7 +47,7 @@ def native_gate(
         return refuse(statement)
 
     async def start() -> NativeGate:
-        made = NativeGate(lambda: backend, check, limits)
+        made = NativeGate(lambda: backend, slots(), check, limits)
         await made.start(listening)
         return made
 

@@ -5,6 +5,7 @@ Written from the layouts of ClickHouse (ClientInfo.cpp, TCPHandler.cpp) and apar
 
 from __future__ import annotations
 
+import re
 import socket
 import struct
 from collections.abc import Iterable
@@ -16,6 +17,8 @@ EMPTY_BLOCK = bytes.fromhex("010002ffffffff000000")
 EMPTY_DATA = b"\x02\x00" + EMPTY_BLOCK
 PING, PONG, CANCEL = b"\x04", b"\x04", b"\x03"
 END_OF_STREAM = b"\x05"
+# Six zeros: rows and bytes read, their totals, rows and bytes written; then the time.
+_LAST_PACKETS = re.compile(rb"\x03\x00{6}[\x80-\xff]*[\x00-\x7f]\x05\Z")
 
 
 def number(value: int) -> bytes:
@@ -134,6 +137,15 @@ class ByHand:
         while not answer.endswith(end) and (data := self.socket.recv(1 << 16)):
             answer += data
         return answer
+
+    def answer(self) -> bytes:
+        """All of the answer to a query of rows, whose last packets are a Progress of nothing more and EndOfStream."""
+        answer = bytearray()
+        while not _LAST_PACKETS.search(answer, max(0, len(answer) - 32)):
+            data = self.socket.recv(1 << 20)
+            assert data, f"the answer ended with {bytes(answer[-200:])!r}"
+            answer += data
+        return bytes(answer)
 
     def rest(self) -> bytes:
         """What comes until the server ends the connection."""

@@ -18,6 +18,7 @@ from sluiceway.gate.connections import BoundedServer
 from sluiceway.gate.http import HttpGate
 from sluiceway.gate.native import NativeGate
 from sluiceway.gate.settings import GateSettings
+from sluiceway.gate.slots import Slots
 
 _END_S = 1.0
 
@@ -46,17 +47,24 @@ async def serve(settings: GateSettings, ended: asyncio.Event) -> None:
     """Serve until `ended`."""
     loop = asyncio.get_running_loop()
     backend = _BackendFile(Path(settings.backend))
-    gate = HttpGate(backend, settings)
+    # Of both ports together: the engine's own bound is one for all of them.
+    slots = Slots(
+        settings.queries_at_once,
+        max(1, settings.queries_at_once * 2 // 3),
+        wait_s=settings.slot_wait_s,
+        waiting_max=settings.slots_waiting_max,
+    )
+    gate = HttpGate(backend, settings, slots)
     server = BoundedServer(gate.answer, connections_max=settings.connections_max, idle_s=settings.idle_s)
     listening = await loop.create_server(server, sock=socket.socket(fileno=settings.http_fd), backlog=1024)
-    native = NativeGate(backend)
+    native = NativeGate(backend, slots)
     if settings.native_fd is not None:
         await native.start(socket.socket(fileno=settings.native_fd))
     try:
         await ended.wait()
     finally:
-        await native.close()
         listening.close()
+        await native.close()
         await server.close(_END_S)
         await gate.close()
 

@@ -44,15 +44,10 @@ _TOO_MANY_SIMULTANEOUS_QUERIES, _NETWORK_ERROR = 202, 210
 class HttpGate:
     """Answers requests; `backend` tells where the engine is, None while there is none. `close` ends its connections."""
 
-    def __init__(self, backend: Callable[[], Backend | None], settings: GateSettings) -> None:
+    def __init__(self, backend: Callable[[], Backend | None], settings: GateSettings, slots: Slots) -> None:
         self._backend = backend
         self._settings = settings
-        self._slots = Slots(
-            settings.queries_at_once,
-            max(1, settings.queries_at_once * 2 // 3),
-            wait_s=settings.slot_wait_s,
-            waiting_max=settings.slots_waiting_max,
-        )
+        self._slots = slots
         self._callers: WeakKeyDictionary[asyncio.Transport, Hashable] = WeakKeyDictionary()
         self._session = ClientSession(
             connector=TCPConnector(limit=0, keepalive_timeout=15),

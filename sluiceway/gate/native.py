@@ -17,6 +17,7 @@ from sluiceway.gate import native_packets as packets
 from sluiceway.gate.callers import caller_of
 from sluiceway.gate.native_connection import Check, Connection, GoneError, NativeLimits, Rules
 from sluiceway.gate.native_packets import RefusedError
+from sluiceway.gate.slots import Slots
 from sluiceway.gate.statements import refusal
 
 __all__ = ["NativeGate", "NativeLimits"]
@@ -31,15 +32,20 @@ class NativeGate:
     """Serves one listening socket from `start()` to `close()`."""
 
     def __init__(
-        self, backend: Callable[[], Backend | None], check: Check = refusal, limits: NativeLimits | None = None
+        self,
+        backend: Callable[[], Backend | None],
+        slots: Slots,
+        check: Check = refusal,
+        limits: NativeLimits | None = None,
     ) -> None:
         """Args:
         backend: the engine of now, None while there is none.
+        slots: of queries that run, shared with the other ports.
         check: why a statement of a reader is refused, None when it may pass.
         limits: see NativeLimits.
         """
         self.limits = limits or NativeLimits()
-        self._rules = Rules(backend, check, self.limits, self._admit)
+        self._rules = Rules(backend, check, self.limits, slots, self._admit)
         self._tasks: dict[asyncio.Task[None], Connection] = {}
         self._accepting: asyncio.Task[None] | None = None
         self._listening: socket.socket | None = None

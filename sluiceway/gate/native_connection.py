@@ -16,6 +16,7 @@ from sluiceway.embedded.backend import Backend
 from sluiceway.embedded.users import READER, WRITER
 from sluiceway.gate import native_packets as packets
 from sluiceway.gate.native_packets import Cursor, Hello, IncompleteError, Query, RefusedError, ServerHello
+from sluiceway.gate.slots import NoSlotError, Slots
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +28,8 @@ _RECEIVE_BYTES = 64 * 1024
 # What a client may still be sending when we end its connection; read away, so that the reason reaches it.
 _DRAINED_BYTES = 1024 * 1024
 _DRAIN_S = 1.0
+# The engine says every 100 ms how far a query is, from its first row on, so after this long it has ended.
+_ENDED_S = 0.5
 _NOT_READY = "the store is not ready, try again in a few seconds"
 
 
@@ -67,12 +70,14 @@ class Rules:
         backend: the engine of now, None while there is none.
         check: why a statement is refused, None when it may pass.
         limits: see NativeLimits.
+        slots: of queries that run.
         admit: counts a connection by its role; raises RefusedError when there is no room for it.
     """
 
     backend: Callable[[], Backend | None]
     check: Check
     limits: NativeLimits
+    slots: Slots
     admit: Callable[[Connection, str], None]
 
 
@@ -91,6 +96,9 @@ class Connection:
         self._received = bytearray()
         self._engine: socket.socket | None = None
         self._sending = asyncio.Lock()
+        # What the query that runs holds; let go at the next packet, or when its answer has ended.
+        self._slot = contextlib.AsyncExitStack()
+        self._answering = False
         self.client = client
         self.role = ""
         self.caller: Hashable = None
@@ -112,6 +120,7 @@ class Connection:
         except Exception:
             logger.exception("native port: a connection failed")
         finally:
+            await self._slot.aclose()
             # The engine cancels a query whose client has gone.
             for each in (self.client, self._engine):
                 if each is not None:
@@ -196,6 +205,8 @@ class Connection:
         await self._send(engine, b"\0")
         while True:
             packet = await self._read(_request)
+            if packet != packets.CANCEL:
+                await self._slot.aclose()
             if isinstance(packet, int):
                 await self._send(engine, packets.varint(packet))
                 continue
@@ -203,8 +214,17 @@ class Connection:
             if reason is not None:
                 await self._tell(RefusedError(packets.ACCESS_DENIED, reason))
             await self._read(partial(_no_tables, compressed=packet.compressed))
-            if reason is None:
+            if reason is None and await self._take_slot():
                 await self._send(engine, packet.encoded())
+
+    async def _take_slot(self) -> bool:
+        try:
+            await self._slot.enter_async_context(self._rules.slots.of(self.caller))
+        except NoSlotError:
+            await self._tell(RefusedError(packets.TOO_MANY_QUERIES, "too many queries at once, try again later"))
+            return False
+        self._answering = False
+        return True
 
     def _check(self, statement: str) -> str | None:
         try:
@@ -221,12 +241,23 @@ class Connection:
 
     async def _pump(self, source: socket.socket, target: socket.socket, *, stalled_s: float | None = None) -> None:
         buffer = memoryview(bytearray(_CHUNK_BYTES))
-        while size_bytes := await self._loop.sock_recv_into(source, buffer):
+        while True:
+            try:
+                async with asyncio.timeout(_ENDED_S if self._answering else None):
+                    size_bytes = await self._loop.sock_recv_into(source, buffer)
+            except TimeoutError:
+                # Not of the query that came meanwhile.
+                if self._answering:
+                    self._answering = False
+                    await self._slot.aclose()
+                continue
+            if not size_bytes:
+                raise GoneError
             self.last_s = time.monotonic()
+            self._answering = self.role == "reader"
             await self._send(target, buffer[:size_bytes], stalled_s)
             # Neither call waits while both sides are ready, and there are other connections.
             await asyncio.sleep(0)
-        raise GoneError
 
     async def _send(self, target: socket.socket, data: bytes | memoryview, stalled_s: float | None = None) -> None:
         async with self._sending if target is self.client else contextlib.nullcontext():

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import socket
 import time
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
@@ -12,6 +14,7 @@ from schemas.settings import StoreSettings
 from sluiceway.embedded.backend import Backend
 from sluiceway.embedded.folder import StoreFolder
 from sluiceway.embedded.store import EmbeddedStore
+from sluiceway.gate.slots import Slots
 from sluiceway.gate.statements import refusal
 from tests.native_gate_under_test import Gate, native_gate
 from tests.native_protocol import (
@@ -33,9 +36,13 @@ from tests.testbed.parts import free_ports, run
 
 
 @pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedStore]:
-    http_port, native_port = free_ports(2)
-    settings = StoreSettings(http_port=http_port, native_port=native_port)
+def ports() -> list[int]:
+    return free_ports(2)
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory, ports: list[int]) -> Iterator[EmbeddedStore]:
+    settings = StoreSettings(http_port=ports[0], native_port=ports[1])
     with EmbeddedStore(tmp_path_factory.mktemp("native"), settings) as store:
         yield store
 
@@ -53,10 +60,12 @@ def gate(backend: Backend) -> Iterator[Gate]:
         yield made
 
 
-def test_clickhouse_go_reads_with_a_deadline_of_a_minute_and_each_compression(gate: Gate) -> None:
+def test_clickhouse_go_reads_with_a_deadline_of_a_minute_and_each_compression(
+    engine: EmbeddedStore, ports: list[int]
+) -> None:
     with skip_where_missing():
         asker = native_asker()
-    printed = run([asker, f"127.0.0.1:{gate.port}"], cwd=asker.parent, timeout_s=120)
+    printed = run([asker, f"127.0.0.1:{ports[1]}"], cwd=asker.parent, timeout_s=120)
 
     outcomes = [json.loads(line) for line in printed.splitlines()]
     assert len(outcomes) == 4
@@ -71,7 +80,7 @@ def test_a_query_by_hand_is_answered(gate: Gate) -> None:
     with ByHand(gate.port) as client:
         client.greet()
         client.send(query("SELECT 'an' || 'swer'"), EMPTY_DATA)
-        assert b"answer" in client.until(END_OF_STREAM)
+        assert b"answer" in client.answer()
         client.send(PING)
 
         assert client.until(PONG) == PONG
@@ -123,7 +132,7 @@ def test_the_gates_own_empty_block_is_one_to_the_engine(gate: Gate, compression:
         client.greet()
         for _ in range(3):
             client.send(query("SELECT 1", compression=compression), end)
-            assert client.until(END_OF_STREAM).endswith(END_OF_STREAM)
+            assert client.answer()
 
 
 def test_what_a_client_left_is_cancelled(gate: Gate, engine: EmbeddedStore) -> None:
@@ -140,6 +149,53 @@ def test_what_a_client_left_is_cancelled(gate: Gate, engine: EmbeddedStore) -> N
 
 def _running(watching: Database) -> bool:
     return bool(watching.ask("SELECT 1 FROM system.processes WHERE query LIKE '%left alone%' AND user = 'reader'"))
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SELECT sum(cityHash64(number, 'slow')) FROM numbers(1000000000000)",
+        # Answers nothing while it is analysed.
+        "SELECT 1 + (SELECT sum(cityHash64(number, 'slow')) FROM numbers(1000000000000))",
+    ],
+    ids=["running", "analysed"],
+)
+def test_a_query_holds_a_slot_until_its_answer_has_ended(
+    backend: Backend, engine: EmbeddedStore, statement: str
+) -> None:
+    one = partial(Slots, 1, 1, wait_s=0.1, waiting_max=8)
+    with native_gate(backend, slots=one) as gate, ByHand(gate.port) as slow, ByHand(gate.port) as other:
+        slow.greet()
+        other.greet()
+        other.send(query("SELECT 1"), EMPTY_DATA)
+        other.answer()
+        until_s = time.monotonic() + 10
+        # Of the one before, until its answer is taken to have ended.
+        while _refused(slow, statement):
+            assert time.monotonic() < until_s
+        for _ in range(20):
+            other.send(query("SELECT 1"), EMPTY_DATA)
+            assert Refusal.read(other.until(b"\x00\x00")).code == 202
+        slow.close()
+        while True:
+            other.send(query("SELECT 1"), EMPTY_DATA)
+            first = other.socket.recv(1, socket.MSG_PEEK)
+            if first == b"\x01":
+                other.answer()
+                break
+            other.until(b"\x00\x00")
+
+
+def _refused(client: ByHand, statement: str) -> bool:
+    """Whether it was, within the time in which a refusal comes."""
+    client.send(query(statement), EMPTY_DATA)
+    client.socket.settimeout(0.5)
+    try:
+        return client.until(b"\x00\x00").startswith(b"\x02")
+    except TimeoutError:
+        return False
+    finally:
+        client.socket.settimeout(20)
 
 
 def test_the_writer_writes_with_its_password_and_not_without(gate: Gate, engine: EmbeddedStore) -> None:
