@@ -209,6 +209,9 @@ def test_our_settings_are_settings(services: dict[str, Model], monkeypatch: pyte
     assert loaded.kafka.bootstrap_servers == ("kafka:9092",)
     assert loaded.store.url == "http://clickhouse:8123"
     assert loaded.store.reader_user == READER
+    assert {part: login.user for part, login in loaded.store.readers.items()} == {
+        part: part for part in ("viewer", "alerts", "query")
+    }
     assert str(loaded.store.password_file) in {f"/run/secrets/{name}" for name in SECRETS}
 
 
@@ -264,6 +267,7 @@ def test_grafana_asks_as_the_reader(model: Model) -> None:
 
     assert source["jsonData"]["username"] == READER
     assert source["jsonData"]["defaultDatabase"] == loaded.database
+    assert int(source["jsonData"]["queryTimeout"]) + 5 <= loaded.reader_max_execution_s
     assert source["secureJsonData"] == {"password": "$__file{/run/secrets/clickhouse_reader}"}
 
 

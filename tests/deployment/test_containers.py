@@ -66,7 +66,8 @@ def settings(
     made = {}
     for name in ("schema", "ingest", "process"):
         given: Settings = dict(services[name]["environment"])
-        given.pop("SLUICEWAY_STORE__READER_PASSWORD_FILE", None)
+        for of_secrets in ("SLUICEWAY_STORE__READER_PASSWORD_FILE", "SLUICEWAY_STORE__READERS"):
+            given.pop(of_secrets, None)
         password_file = given.get("SLUICEWAY_KAFKA__SASL_PASSWORD_FILE", "")
         made[name] = {
             **given,

@@ -10,6 +10,7 @@ import yaml
 
 from dashboards.files import BOARDS, generated
 from dashboards.slo.files import read
+from schemas.settings import StoreSettings
 from tests.command_line import run
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -57,6 +58,8 @@ def test_the_data_source_is_the_configured_store(tmp_path: Path, monkeypatch: py
     data = source["jsonData"]
     assert (data["host"], data["port"], data["secure"]) == ("ch.example.org", 8443, True)
     assert (data["username"], data["defaultDatabase"]) == ("grafana", "telemetry")
+    # The plugin asks for five seconds more than its deadline.
+    assert int(data["queryTimeout"]) + 5 <= StoreSettings().reader_max_execution_s
     [provider] = yaml.safe_load(Path("out/dashboards/sluiceway.yaml").read_text())["providers"]
     assert provider["options"]["path"] == "/boards"
     assert "password" not in Path("out/datasources/sluiceway.yaml").read_text()
