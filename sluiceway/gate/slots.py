@@ -33,6 +33,16 @@ class Slots:
         self._held: Counter[Hashable] = Counter()
         self._waiting: list[_Waiter] = []
 
+    @property
+    def free(self) -> int:
+        """Slots that nobody holds."""
+        return self._free
+
+    @property
+    def waiting(self) -> int:
+        """Callers in the queue."""
+        return len(self._waiting)
+
     @asynccontextmanager
     async def of(self, caller: Hashable) -> AsyncIterator[None]:
         """Hold a slot.
