@@ -68,10 +68,12 @@ check: $(STAMP) ## format, lint, types, imports, generated documents
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(BIN)/python -m sluiceway.reference --check
+	@$(BIN)/python -m supply.licenses --check
 
 .PHONY: golden
 golden: $(STAMP) ## write the generated documents and golden files again
 	@$(BIN)/python -m sluiceway.reference
+	@$(BIN)/python -m supply.licenses
 	@$(BIN)/pytest -q tests/unit/test_ddl.py tests/deployment/test_kubernetes_schemas.py tests/contract/test_gate_names.py --update-golden
 
 # One folder that only its owner enters; the files must be read by the containers' users.
@@ -81,12 +83,16 @@ secrets: ## make the passwords that compose.yaml mounts, those that are missing,
 	@install -d -m 0700 data $(SECRETS)
 	@for name in clickhouse_writer clickhouse_reader grafana_admin \
 		kafka_admin kafka_collector kafka_ingest kafka_process; do \
-		test -s $(SECRETS)/$$name || head -c 24 /dev/urandom | base64 | tr '+/' '-_' > $(SECRETS)/$$name; \
+		test -s $(SECRETS)/$$name || head -c 24 /dev/urandom | base64 | tr '+/' '-_' | tr -d '\n' > $(SECRETS)/$$name; \
 		chmod 0444 $(SECRETS)/$$name; done
 
 .PHONY: lock
 lock: $(STAMP) ## lock the image's packages again after a change of pyproject.toml; UPGRADE=1 takes the newest
 	@$(BIN)/python -m supply.lock $(if $(UPGRADE),--upgrade)
+
+.PHONY: sbom
+sbom: $(STAMP) ## write the image's bill of materials (CycloneDX), build/sbom.cdx.json
+	@$(BIN)/python -m supply.sbom build/sbom.cdx.json
 
 .PHONY: digests
 digests: $(STAMP) ## ask registries for the images' digests (needs docker buildx); WRITE=1 changes the files

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -27,6 +28,7 @@ from kafka.errors import AuthorizationError, ClusterAuthorizationFailedError, Ka
 
 from ingest.kafka_log import KafkaLogWriter
 from ingest.kafka_topics import prepare
+from ingest.wire_schema import REQUESTS
 from schemas import kafka_log
 from schemas.errors import LogUnavailableError
 from schemas.kafka_log import connection_options
@@ -34,8 +36,15 @@ from schemas.log import Entry
 from schemas.settings import MIB
 from schemas.signals import NAMES, Signal, topic
 from tests.deployment.conftest import Model
+from tests.deployment.images import ROOT
 from tests.deployment.kafka_of_compose import KafkaOfCompose
 from tests.kafka_broker import fresh_name, require_broker
+from tests.otel_collector import require_collector
+from tests.otlp_export import Exporting
+from tests.otlp_requests import items
+from tests.settled_requests import settled
+from tests.testbed.collector import Collector
+from tests.testbed.parts import free_ports
 
 USERS = ("ingest", "process", "collector")
 SPANS = NAMES[Signal.TRACES].topic
@@ -282,3 +291,39 @@ def test_our_log_is_written_by_ingest_only(broker: KafkaOfCompose, tmp_path: Pat
             stranger.append([Entry(topic(Signal.TRACES), b"")])
     finally:
         stranger.close()
+
+
+def test_the_gateway_of_the_file_writes_with_the_password_of_its_secret(
+    broker: KafkaOfCompose, services: dict[str, Model], tmp_path: Path
+) -> None:
+    """The Collector reads a variable that names a file: its own resolution, which only a Collector can show."""
+    require_collector()
+    grpc_port, http_port, metrics_port = free_ports(3)
+    password = services["collector"]["environment"]["KAFKA_SASL_PASSWORD"].replace("$$", "$")
+    assert password == "${file:/run/secrets/kafka_collector}"
+    text = (ROOT / "compose" / "otelcol.yaml").read_text()
+    file = tmp_path / "otelcol.yaml"
+    file.write_text(text.replace("kafka:9092", broker.bootstrap).replace("/var/lib/otelcol", str(tmp_path)))
+    environment = {
+        "OTLP_GRPC_LISTEN": f"127.0.0.1:{grpc_port}", "OTLP_HTTP_LISTEN": f"127.0.0.1:{http_port}",
+        "COLLECTOR_METRICS_PORT": str(metrics_port),
+        "KAFKA_SASL_PASSWORD": password.replace("/run/secrets", str(broker.secrets)),
+    }  # fmt: skip
+    request = settled(3, Signal.TRACES)
+    sent = [span.name for span in items(request)]
+    with Collector(tmp_path / "collector", file, environment), Exporting(f"127.0.0.1:{grpc_port}") as exporting:
+        exporting.export(Signal.TRACES, request.SerializeToString())
+
+        consumer = KafkaConsumer(**login(broker, "process"), auto_offset_reset="earliest", group_id=None)
+        with closing(consumer):
+            partition = TopicPartition(SPANS, 0)
+            consumer.assign([partition])
+            consumer.seek_to_beginning(partition)
+            read: list[list[str]] = []
+            deadline_s = time.monotonic() + 60
+            while sent not in read and time.monotonic() < deadline_s:
+                values = [each.value for found in consumer.poll(timeout_ms=500).values() for each in found]
+                read += [[span.name for span in items(REQUESTS[Signal.TRACES].FromString(each))] for each in values]
+
+    assert sent
+    assert sent in read

@@ -25,8 +25,6 @@ FOR_OTHERS = {
     "uvloop": "uvicorn",
     # Python 3.14 has it by another name.
     "backports-zstd": "schemas",
-    # The gate in front of the embedded store.
-    "aiohttp": "sluiceway",
     # Started by name in a process of its own.
     "chdb-core": "sluiceway",
 }
