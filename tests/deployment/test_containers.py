@@ -92,7 +92,8 @@ def _compiled_here(home: Path) -> Path:
     for name in names:
         if (built / name).is_dir():
             shutil.copytree(built / name, home / folder / name)
-    if (built / "whole").exists():
+    # Another tree of the same code may have compiled all of it, and this one nothing yet.
+    if (built / "whole").exists() and (home / folder).is_dir():
         (home / folder / "whole").touch()
     return home
 
