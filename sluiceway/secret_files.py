@@ -6,7 +6,7 @@ import os
 import re
 import shlex
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -60,11 +60,19 @@ def mend(file: Path) -> str:
     return f"run: chmod 0400 {shlex.quote(str(file))}"
 
 
-def named(settings: BaseModel, prefix: str = "") -> Iterator[tuple[str, Path]]:
-    """Each setting that names a file with a secret, and the file."""
-    for field in type(settings).model_fields:
-        value = getattr(settings, field)
-        if isinstance(value, BaseModel):
-            yield from named(value, f"{prefix}{field}.")
-        elif isinstance(value, Path) and _SECRET.search(field):
-            yield f"{prefix}{field}", value
+def named(settings: object, name: str = "") -> Iterator[tuple[str, Path]]:
+    """Each setting that names a file with a secret, and the file, in settings, maps and lists of them."""
+    if isinstance(settings, Path):
+        if _SECRET.search(name):
+            yield name, settings
+        return
+    if isinstance(settings, BaseModel):
+        inner = [(field, getattr(settings, field)) for field in type(settings).model_fields]
+    elif isinstance(settings, Mapping):
+        inner = [(str(key), value) for key, value in settings.items()]
+    elif isinstance(settings, list | tuple):
+        inner = [(str(number), value) for number, value in enumerate(settings)]
+    else:
+        return
+    for part, value in inner:
+        yield from named(value, f"{name}.{part}" if name else part)

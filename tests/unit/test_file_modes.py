@@ -10,8 +10,10 @@ import tempfile
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
+from typing import get_args
 
 import pytest
+from pydantic import BaseModel
 
 from processors.settings import GuardSettings
 from schemas.errors import ConfigurationError
@@ -157,7 +159,7 @@ def test_the_doctor_names_what_belongs_to_somebody_else(tmp_path: Path) -> None:
 def test_the_doctor_looks_at_every_file_with_a_secret(tmp_path: Path) -> None:
     tmp_path.chmod(0o700)
     names = {}
-    for name in ("hash", "writer", "reader", "kafka", "certificate"):
+    for name in ("hash", "writer", "reader", "viewer", "kafka", "certificate"):
         names[name] = tmp_path / name
         names[name].write_bytes(KEY)
         names[name].chmod(0o644)
@@ -167,6 +169,7 @@ def test_the_doctor_looks_at_every_file_with_a_secret(tmp_path: Path) -> None:
         store=StoreSettings(
             url="http://127.0.0.1:1", user="a", password_file=names["writer"],
             reader_user="b", reader_password_file=names["reader"],
+            readers={"viewer": {"user": "c", "password_file": names["viewer"]}},
         ),
         kafka=KafkaSettings(
             bootstrap_servers=["k:1"], security_protocol="SASL_SSL", sasl_mechanism="SCRAM-SHA-512", sasl_username="u",
@@ -177,6 +180,7 @@ def test_the_doctor_looks_at_every_file_with_a_secret(tmp_path: Path) -> None:
     assert {name: finding.status for name, finding in found.items()} == {
         "guard.hash_key_file": Status.FAIL,
         "store.password_file": Status.WARN, "store.reader_password_file": Status.WARN,
+        "store.readers.viewer.password_file": Status.WARN,
         "kafka.sasl_password_file": Status.WARN, "kafka.ssl_keyfile": Status.WARN,
     }  # fmt: skip
     for finding in found.values():
@@ -190,16 +194,17 @@ def test_every_setting_of_a_secret_file_is_found_by_its_name() -> None:
 
     def collect(model: type, prefix: str) -> None:
         for name, field in model.model_fields.items():  # type: ignore[attr-defined]
-            if hasattr(field.annotation, "model_fields"):
-                collect(field.annotation, f"{prefix}{name}.")
-            elif field.annotation in (Path, Path | None):
-                files.add(f"{prefix}{name}")
+            for kind in (field.annotation, *get_args(field.annotation)):
+                if isinstance(kind, type) and issubclass(kind, BaseModel):
+                    collect(kind, f"{prefix}{name}.")
+                elif kind is Path:
+                    files.add(f"{prefix}{name}")
 
     collect(Config, "")
     secrets = {name for name in files if secret_files._SECRET.search(name)}
     assert secrets == {
         "guard.hash_key_file", "store.password_file", "store.reader_password_file", "kafka.sasl_password_file",
-        "kafka.ssl_keyfile",
+        "kafka.ssl_keyfile", "store.readers.password_file",
     }  # fmt: skip
     assert files - secrets == {
         "data_dir", "log.path", "store.binary", "store.ca_file", "kafka.ssl_cafile", "kafka.ssl_certfile",
