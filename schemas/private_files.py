@@ -89,8 +89,8 @@ def narrow_folder(path: Path, ours: Callable[[str], bool]) -> bool:
 
 def narrow_below(path: Path) -> int:
     """`narrow` all that lies below a folder, and the folder; returns how many files and folders were wider."""
-    wide = [at for at, found in walk(path) if is_ours(found) and is_wide(found)]
-    return sum(narrow(at) for at in wide)
+    wide = [at for at, found in _walk(os.fspath(path)) if is_wide(found) and is_ours(found)]
+    return sum(narrow(Path(at)) for at in wide)
 
 
 def walk(path: Path) -> Iterator[tuple[Path, os.stat_result]]:
@@ -98,13 +98,26 @@ def walk(path: Path) -> Iterator[tuple[Path, os.stat_result]]:
 
     What cannot be looked into, or vanishes meanwhile, is left out.
     """
+    for at, found in _walk(os.fspath(path)):
+        yield Path(at), found
+
+
+def _walk(path: str) -> Iterator[tuple[str, os.stat_result]]:
+    # Text and scandir: a store has tens of files a part and thousands of parts, and this runs at each of its starts.
     with suppress(OSError):
-        found = path.lstat()
+        found = os.lstat(path)
         if not stat.S_ISLNK(found.st_mode):
             yield path, found
-        if stat.S_ISDIR(found.st_mode):
-            for entry in sorted(path.iterdir()):
-                yield from walk(entry)
+        folders = [path] if stat.S_ISDIR(found.st_mode) else []
+        while folders:
+            with suppress(OSError), os.scandir(folders.pop()) as entries:
+                for entry in entries:
+                    with suppress(OSError):
+                        found = entry.stat(follow_symlinks=False)
+                        if not stat.S_ISLNK(found.st_mode):
+                            yield entry.path, found
+                        if stat.S_ISDIR(found.st_mode):
+                            folders.append(entry.path)
 
 
 def is_ours(found: os.stat_result) -> bool:
