@@ -8,7 +8,7 @@ from sluiceway.commands.options import ConfigFile, DataDir, loaded
 
 
 def doctor(config_file: ConfigFile = None, data_dir: DataDir = None) -> None:
-    """Check machine, ports, disk, packages, store, log and clock, and say what to do.
+    """Check machine, ports, disk, who may read the files, packages, store, log and clock, and say what to do.
 
     Exit code 0: nothing fails. 1: something will not work.
 
