@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 
-from tests.testbed import collector, compiled, go_tools, kafka_broker, strimzi_definitions
+from tests.testbed import clickhouse_clients, collector, compiled, go_tools, kafka_broker, strimzi_definitions
 from tests.testbed.parts import MissingPartError
 
 PARTS = {
@@ -16,6 +16,9 @@ PARTS = {
     "Compose's parser": go_tools.compose_spec,
     "KEDA's definitions": go_tools.keda_definitions,
     "Strimzi's definitions": strimzi_definitions.definitions,
+    "clickhouse-go": clickhouse_clients.go_reader,
+    "clickhouse-go 2.43": clickhouse_clients.oldest_go_reader,
+    "ClickHouse's JDBC driver": clickhouse_clients.jdbc_reader,
 }
 
 
