@@ -27,6 +27,7 @@ from processors.settings import BatchSettings, GuardSettings, ServiceMapSettings
 from schemas.errors import ConfigurationError
 from schemas.kafka_settings import KafkaSettings
 from schemas.settings import LogSettings, RetentionSettings, StoreSettings
+from schemas.shown import brief, cut
 from sluiceway.config_file import find_file, read_file
 from sluiceway.settings import TelemetrySettings
 
@@ -36,6 +37,9 @@ FILE_VARIABLE = "SLUICEWAY_CONFIG"
 _OTHER_VARIABLES = frozenset({FILE_VARIABLE})
 # A refused variable is quoted back, unless its name says that its value should stay out of logs.
 _SECRET_NAME = re.compile("PASS|SECRET|TOKEN|KEY|AUTH")
+
+# Further ones are counted: a wrong file may have thousands, and a look for what each may have meant takes milliseconds.
+_REFUSALS_TOLD = 50
 
 _file_values: ContextVar[Mapping[str, Any]] = ContextVar("_file_values")
 
@@ -48,11 +52,11 @@ class _Environment(EnvSettingsSource):
             return [part.strip() for part in value.split(",") if part.strip()]
         try:
             return super().decode_complex_value(field_name, field, value)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             name = next((s for s in SETTINGS if field_name in (s.path[0], s.path[-1])), None)
             shown = f"{name.dotted} ({name.env})" if name else field_name
-            rule = f"must be JSON ({error})"
-            raise ConfigurationError(f"{shown}: {rule}; got {value[:100]!r} from environment") from error
+            rule = f"must be JSON ({cut(str(error), 200)})"
+            raise ConfigurationError(f"{shown}: {rule}; got {brief(value)} from environment") from error
 
 
 class Config(BaseSettings):
@@ -196,7 +200,10 @@ def load(file: Path | None = None, overrides: Mapping[str, Any] | None = None) -
     try:
         config = Config(**arguments)
     except ValidationError as error:
-        lines = [_refusal(detail, sources, chosen) for detail in error.errors(include_url=False)]
+        details = error.errors(include_url=False)
+        lines = [cut(_refusal(detail, sources, chosen), 1000) for detail in details[:_REFUSALS_TOLD]]
+        if len(details) > len(lines):
+            lines.append(f"config: {len(details) - len(lines)} further settings are wrong")
         raise ConfigurationError("\n".join(lines)) from error
     finally:
         _file_values.reset(token)
@@ -240,7 +247,7 @@ def _refuse_unknown_variables() -> None:
         upper = name.upper()
         if upper.startswith(PREFIX) and upper not in _OTHER_VARIABLES and upper.removeprefix(PREFIX) not in known:
             close = _nearest(upper.removeprefix(PREFIX), known, PREFIX)
-            value = "a value" if _SECRET_NAME.search(upper) else f"{os.environ[name]!r:.100}"
+            value = "a value" if _SECRET_NAME.search(upper) else brief(os.environ[name])
             lines.append(f"{name}: no setting has this name{close}; got {value} from environment")
     if lines:
         raise ConfigurationError("\n".join(lines))
@@ -257,15 +264,15 @@ def _refusal(detail: ErrorDetails, sources: Mapping[str, str], file: Path | None
         (_BY_PATH[".".join(names[:n])] for n in range(len(names), 0, -1) if ".".join(names[:n]) in _BY_PATH), None
     )
     if detail["type"] == "extra_forbidden":
-        dotted = ".".join(names)
+        dotted = cut(".".join(names), 200)
         rule = f"no setting has this name{_nearest(dotted, _BY_PATH)}"
-        return f"{dotted}: {rule}; got {detail['input']!r:.100} from {file}"
+        return f"{dotted}: {rule}; got {brief(detail['input'])} from {file}"
     if setting is None:
         # A rule over several settings of a section says itself what it received.
-        received = "" if detail["type"] == "value_error" else f"; got {detail['input']!r:.100} from {file}"
+        received = "" if detail["type"] == "value_error" else f"; got {brief(detail['input'])} from {file}"
         return f"{'.'.join(names)}: {_sentence(detail['msg'])}{received}"
     source = sources[setting.dotted]
-    received = "a secret" if "Secret" in str(setting.field.annotation) else _without_login(f"{detail['input']!r:.100}")
+    received = "a secret" if "Secret" in str(setting.field.annotation) else _without_login(brief(detail["input"]))
     # Which entry of a list, and which field of it.
     inside = "".join(f"[{name}]" if name.isdigit() else f".{name}" for name in names[len(setting.path) :])
     return (

@@ -2,34 +2,15 @@
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from schemas.documents import MAX_FILE_BYTES, DocumentError, parse_toml, parse_yaml, read_text
 from schemas.errors import ConfigurationError
+from schemas.shown import brief
 
 NAMES = ("sluiceway.yaml", "sluiceway.yml", "sluiceway.toml")
-# A configuration is a few KB; more is a wrong file, and must not be read whole to find that out.
-MAX_FILE_BYTES = 1024 * 1024
-
-
-class _UniqueKeys(yaml.SafeLoader):
-    """YAML lets a repeated key win silently; a setting given twice is refused here."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            if key_node.tag == "tag:yaml.org,2002:merge":
-                continue
-            key = self.construct_object(key_node, deep=True)
-            if not isinstance(key, Hashable) or key in seen:
-                rule = f"key {key!r} is given twice or is no name"
-                raise yaml.constructor.ConstructorError(None, None, rule, key_node.start_mark)
-            seen.add(key)
-        return super().construct_mapping(node, deep)
+__all__ = ["MAX_FILE_BYTES", "NAMES", "find_file", "read_file"]
 
 
 def find_file(folder: Path) -> Path | None:
@@ -51,29 +32,24 @@ def read_file(path: Path) -> dict[str, Any]:
     Raises:
         ConfigurationError: unreadable, not YAML or TOML, not a mapping, or a key given twice.
     """
+    form = "TOML" if path.suffix == ".toml" else "YAML"
     try:
-        with path.open("rb") as stream:
-            raw = stream.read(MAX_FILE_BYTES + 1)
+        text = read_text(path)
+        values = parse_toml(text) if form == "TOML" else _one(text)
     except OSError as error:
         raise ConfigurationError(f"config file: must be readable ({error.strerror}); got {str(path)!r}") from error
-    if len(raw) > MAX_FILE_BYTES:
-        raise ConfigurationError(f"config file: must be at most {MAX_FILE_BYTES} bytes; got more in {str(path)!r}")
-    try:
-        text = raw.decode()
-        values = tomllib.loads(text) if path.suffix == ".toml" else _yaml(text)
-    except (tomllib.TOMLDecodeError, yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        detail = " ".join(str(error).split()) or type(error).__name__
-        raise ConfigurationError(
-            f"config file: must be {'TOML' if path.suffix == '.toml' else 'YAML'} ({detail}); got {str(path)!r}"
-        ) from error
+    except DocumentError as error:
+        raise ConfigurationError(f"config file: must be {form} ({error}); got {str(path)!r}") from error
     if values is None:
         return {}
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
         rule = "must be a mapping of names to values"
-        raise ConfigurationError(f"config file: {rule}; got {values!r:.100} in {str(path)!r}")
+        raise ConfigurationError(f"config file: {rule}; got {brief(values)} in {str(path)!r}")
     return values
 
 
-def _yaml(text: str) -> Any:
-    # _UniqueKeys is a SafeLoader: no tag can build an object.
-    return yaml.load(text, Loader=_UniqueKeys)  # noqa: S506
+def _one(text: str) -> Any:
+    documents = parse_yaml(text)
+    if len(documents) > 1:
+        raise DocumentError(f"must be one document; got {len(documents)}")
+    return documents[0].values if documents else None

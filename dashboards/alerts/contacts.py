@@ -8,13 +8,12 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-import yaml
-
 from dashboards.alerts import routes as model
 from dashboards.alerts.configuration import muting, time_intervals
 from dashboards.alerts.owners import Owners, Receiver
 from dashboards.alerts.routes import Route
 from dashboards.alerts.wording import LINKS, SUMMARY, literal
+from schemas.documents import dump_yaml
 from schemas.errors import ConfigurationError
 
 _NOTE = (
@@ -50,7 +49,7 @@ def contacts_file(owners: Owners) -> str:
         "muteTimes": [{"orgId": _ORGANISATION, **interval} for interval in time_intervals(owners)],
         "policies": [{"orgId": _ORGANISATION, **_escaped(policy)}],
     }
-    return _NOTE + yaml.safe_dump(file, sort_keys=False, width=120, allow_unicode=True)
+    return _NOTE + dump_yaml(file, sort_keys=False, width=120)
 
 
 def _policy(route: Route) -> dict[str, Any]:

@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Self
 from zoneinfo import ZoneInfo
 
-import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from dashboards.alerts.durations import PATTERN, duration_s
+from schemas.documents import DocumentError, parse_yaml, read_text
 from schemas.errors import ConfigurationError
 from schemas.settings import Section
+from schemas.shown import brief, cut
 
+_FAULTS_TOLD = 50
 _NAME = r"^[a-z0-9][a-z0-9-]{0,62}$"
 _DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
@@ -119,7 +121,7 @@ class Owners(Section):
         for field, team in named.items():
             if team not in self.teams:
                 raise ValueError(
-                    f"{field}: must be one of the teams ({', '.join(sorted(self.teams))}), received {team!r}"
+                    f"{field}: must be one of the teams ({cut(', '.join(sorted(self.teams)), 200)}), received {team!r}"
                 )
             if field.endswith("outside_hours") and self.teams[team].hours is not None:
                 raise ValueError(f"{field}: must be a team that is always there, received {team!r}, which has hours")
@@ -127,16 +129,21 @@ class Owners(Section):
 
     @model_validator(mode="after")
     def _escalation_ends(self) -> Self:
+        ends: set[str] = set()
         for name in self.teams:
-            chain, team = [name], self.teams[name].escalate_to
-            while team is not None:
+            # Each team is walked once: a chain of thousands would else take their cube.
+            chain: dict[str, None] = {name: None}
+            team = self.teams[name].escalate_to
+            while team is not None and team not in ends:
                 if team in chain:
+                    to = " to ".join([*chain, team])
                     raise ValueError(
-                        f"teams.{chain[-1]}.escalate_to: must not lead back to a team that has the page already, "
-                        f"received {' to '.join([*chain, team])}"
+                        f"teams.{[*chain][-1]}.escalate_to: must not lead back to a team that has the page already, "
+                        f"received {cut(to, 200)}"
                     )
-                chain.append(team)
+                chain[team] = None
                 team = self.teams[team].escalate_to
+            ends.update(chain)
         return self
 
     def escalation(self, team: str) -> list[tuple[str, int]]:
@@ -160,20 +167,28 @@ def read(file: Path) -> Owners:
         ConfigurationError: unreadable, or a line for each wrong field: the field, the rule, what it received.
     """
     try:
-        found = yaml.safe_load(file.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigurationError(f"{file}: must be readable YAML ({' '.join(str(error).split())})") from error
+        documents = parse_yaml(read_text(file))
+        if len(documents) > 1:
+            raise DocumentError(f"must be one document; got {len(documents)}")
+    except OSError as error:
+        raise ConfigurationError(f"{file}: must be readable YAML ({error.strerror})") from error
+    except DocumentError as error:
+        raise ConfigurationError(f"{file}: must be readable YAML ({error})") from error
+    found = documents[0].values if documents else None
     if not isinstance(found, dict):
         raise ConfigurationError(
-            f"{file}: must be a mapping of teams, services, platform and default; got {found!r:.100}"
+            f"{file}: must be a mapping of teams, services, platform and default; got {brief(found)}"
         )
     try:
         return Owners.model_validate(found)
     except ValidationError as error:
         lines = []
-        for detail in error.errors(include_url=False):
+        details = error.errors(include_url=False)
+        for detail in details[:_FAULTS_TOLD]:
             where = ".".join(str(part) for part in detail["loc"]) or "owners"
             rule = detail["msg"].removeprefix("Value error, ")
-            got = "" if detail["type"] in ("value_error", "missing") else f"; got {detail['input']!r:.100}"
-            lines.append(f"{file}: {where}: {rule}{got}")
+            got = "" if detail["type"] in ("value_error", "missing") else f"; got {brief(detail['input'])}"
+            lines.append(cut(f"{file}: {where}: {rule}{got}", 1000))
+        if len(details) > len(lines):
+            lines.append(f"{file}: {len(details) - len(lines)} further fields are wrong")
         raise ConfigurationError("\n".join(lines)) from error

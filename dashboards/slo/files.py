@@ -13,13 +13,16 @@ from pydantic import BaseModel, ValidationError
 from dashboards.slo.burn_rates import BURN_RATES, BurnRate
 from dashboards.slo.objective import Objective
 from dashboards.slo.openslo import Indicator, ObjectivePart, Slo
+from schemas.documents import DocumentError, parse_yaml, read_text
 from schemas.errors import ConfigurationError
+from schemas.shown import brief, cut
 
 Where = tuple[str | int, ...]
 _NS_PER_S = 1_000_000_000
 _KINDS: Mapping[str, type[BaseModel]] = {"SLO": Slo, "SLI": Indicator}
-# Larger than any folder of objectives; a file that is not one is not read whole.
-_FILE_BYTES_MAX = 1 << 20
+# More than any folder of objectives.
+_MAX_FILES = 1000
+_FAULTS_TOLD = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +36,7 @@ class _Document:
     def fault(self, where: Where, rule: str) -> str:
         known = next(where[:end] for end in range(len(where), -1, -1) if where[:end] in self.lines)
         field = ".".join(str(part) for part in where) or "document"
-        return f"{self.file}:{self.lines[known]}: {field}: {rule}"
+        return f"{self.file}:{self.lines[known]}: {cut(f'{field}: {rule}', 1000)}"
 
 
 def read(folder: Path) -> list[Objective]:
@@ -46,7 +49,10 @@ def read(folder: Path) -> list[Objective]:
         raise ConfigurationError(f"{folder}: must be a folder with OpenSLO files")
     faults: list[str] = []
     documents: list[_Document] = []
-    for file in sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")]):
+    files = sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")])
+    if len(files) > _MAX_FILES:
+        raise ConfigurationError(f"{folder}: must have at most {_MAX_FILES} files of objectives; got {len(files)}")
+    for file in files:
         try:
             documents += _documents(file)
         except ConfigurationError as fault:
@@ -63,24 +69,21 @@ def read(folder: Path) -> list[Objective]:
                 elif made is not None:
                     objectives[made.name] = made
     if faults:
-        raise ConfigurationError("\n".join(faults))
+        more = [f"{folder}: {len(faults) - _FAULTS_TOLD} further faults"] if len(faults) > _FAULTS_TOLD else []
+        raise ConfigurationError("\n".join([*faults[:_FAULTS_TOLD], *more]))
     return [objectives[name] for name in sorted(objectives)]
 
 
 def _documents(file: Path) -> Iterator[_Document]:
     try:
-        if file.stat().st_size > _FILE_BYTES_MAX:
-            raise ConfigurationError(f"{file}: must be at most {_FILE_BYTES_MAX} bytes, has {file.stat().st_size}")
-        text = file.read_text("utf-8")
-        found = list(zip(yaml.safe_load_all(text), yaml.compose_all(text, yaml.SafeLoader), strict=True))
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise ConfigurationError(f"{file}:{line}: must be YAML: {error.problem}") from error
-    except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
-        raise ConfigurationError(f"{file}:1: must be readable YAML: {' '.join(str(error).split())[:200]}") from error
-    for content, node in found:
-        if node is not None and content is not None:
-            yield _Document(file, content, dict(_lines(file, node, (), set())))
+        found = parse_yaml(read_text(file))
+    except OSError as error:
+        raise ConfigurationError(f"{file}:1: must be readable YAML: {error.strerror}") from error
+    except DocumentError as error:
+        raise ConfigurationError(f"{file}:{error.line or 1}: must be YAML: {error.rule}") from error
+    for each in found:
+        if each.node is not None and each.values is not None:
+            yield _Document(file, each.values, dict(_lines(file, each.node, (), set())))
 
 
 def _lines(file: Path, node: yaml.Node, at: Where, seen: set[int]) -> Iterator[tuple[Where, int]]:
@@ -102,7 +105,7 @@ def _lines(file: Path, node: yaml.Node, at: Where, seen: set[int]) -> Iterator[t
 def _parsed(document: _Document, faults: list[str]) -> BaseModel | None:
     kind = document.found.get("kind") if isinstance(document.found, dict) else None
     if not isinstance(kind, str) or kind not in _KINDS:
-        faults.append(document.fault(("kind",), f"must be SLO or SLI, received {kind!r:.100}"))
+        faults.append(document.fault(("kind",), f"must be SLO or SLI, received {brief(kind)}"))
         return None
     try:
         return _KINDS[kind].model_validate(document.found)
@@ -113,7 +116,7 @@ def _parsed(document: _Document, faults: list[str]) -> BaseModel | None:
                 # Of wrong items none is left: told by the item's own fault.
                 continue
             rule = detail["msg"].removeprefix("Value error, ")
-            got = "" if detail["type"] in ("value_error", "missing") else f", received {detail['input']!r:.100}"
+            got = "" if detail["type"] in ("value_error", "missing") else f", received {brief(detail['input'])}"
             faults.append(document.fault(detail["loc"], rule + got))
         return None
 
@@ -131,7 +134,7 @@ def _objective(
     indicator = spec.indicator or shared.get(spec.indicator_ref or "")
     if indicator is None:
         known = ", ".join(sorted(shared)) or "there is none"
-        rule = f"must be the name of a document of kind SLI ({known}), received {spec.indicator_ref!r}"
+        rule = f"must be the name of a document of kind SLI ({cut(known, 200)}), received {spec.indicator_ref!r}"
         faults.append(document.fault(("spec", "indicatorRef"), rule))
         return None
     by_threshold = indicator.spec.threshold_metric is not None

@@ -7,9 +7,8 @@ import re
 from dataclasses import dataclass
 from importlib import resources
 
-import yaml
-
 from schemas import sql
+from schemas.documents import dump_yaml
 
 # The first that a service held with half of its budget left; a target that was never held pages from the first day.
 _TARGETS = (0.9999, 0.9995, 0.999, 0.995, 0.99, 0.98, 0.95)
@@ -79,7 +78,7 @@ def _text(why: str, name: str, service: str, indicator: dict[str, object], objec
             "objectives": [objective],
         },
     }
-    return f"{why}\n{yaml.safe_dump(document, sort_keys=False, width=120, allow_unicode=True)}"
+    return f"{why}\n{dump_yaml(document, sort_keys=False, width=120)}"
 
 
 def _round_up(seconds: float) -> float:

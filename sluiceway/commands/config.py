@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import typer
-import yaml
 from pydantic import BaseModel, SecretStr
 
+from schemas.documents import dump_yaml
 from sluiceway.commands.options import ConfigFile, DataDir, loaded
+from sluiceway.commands.output import say
 from sluiceway.config import SETTINGS, Loaded, Setting
 
 app = typer.Typer(no_args_is_help=True, help="Look at the settings and check them.")
@@ -23,7 +24,7 @@ def show(config_file: ConfigFile = None, data_dir: DataDir = None) -> None:
 
     Example: `sluiceway config show > sluiceway.yaml`
     """
-    typer.echo("\n".join(render(loaded(config_file, data_dir))))
+    say("\n".join(render(loaded(config_file, data_dir))))
 
 
 @app.command()
@@ -34,7 +35,7 @@ def validate(config_file: ConfigFile = None) -> None:
     """
     result = loaded(config_file)
     variables = sum(source == "environment" for source in result.sources.values())
-    typer.echo(f"valid: {result.file or 'no configuration file'}, {variables} settings from environment")
+    say(f"valid: {result.file or 'no configuration file'}, {variables} settings from environment")
 
 
 def render(result: Loaded) -> Iterator[str]:
@@ -75,5 +76,5 @@ def inline(value: Any) -> str:
         }
     if not isinstance(value, str | int | float | bool | list | dict | None):
         value = str(value)
-    text: str = yaml.safe_dump(value, default_flow_style=True, width=10_000, allow_unicode=True)
+    text: str = dump_yaml(value, default_flow_style=True, width=10_000)
     return text.removesuffix("...\n").strip()
