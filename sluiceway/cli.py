@@ -10,6 +10,7 @@ import typer
 from typer.exceptions import TyperException
 
 from schemas.errors import ConfigurationError, SluicewayError
+from schemas.shown import shown_lines
 from sluiceway.commands import (
     alerts,
     audit,
@@ -101,4 +102,4 @@ def _print_error(error: Exception) -> None:
         text = " ".join(str(error).split())
     else:
         text = f"internal error: {type(error).__name__}: {' '.join(str(error).split())[:300]} (--debug shows where)"
-    print(f"sluiceway: {text}", file=sys.stderr)
+    print(shown_lines(f"sluiceway: {text}"), file=sys.stderr)

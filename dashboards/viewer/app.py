@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 import jinja2
+from markupsafe import Markup, escape
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -34,6 +35,7 @@ from dashboards.viewer.alerts import SINCE, Alerting
 from dashboards.viewer.health import PipelineHealth
 from dashboards.viewer.window import RANGES, Window, WindowError, parse
 from schemas.errors import OverloadedError, RetryableError, StoreUnavailableError
+from schemas.shown import shown, shown_lines
 
 # Nothing may be loaded from elsewhere and no inline script may run, so text that got through escaping stays text.
 _HEADERS = {
@@ -52,6 +54,27 @@ def service_path(name: str) -> str:
     if name in ("", ".", ".."):
         return "/service?" + urlencode({"name": name})
     return "/service/" + quote(name, safe="")
+
+
+def _finalized(value: object) -> object:
+    """What a template writes: text of telemetry with nothing in it that turns or hides its neighbours."""
+    return shown_lines(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _exact(value: str) -> Markup:
+    """The value of a form's field, which comes back as it is."""
+    return escape(value)
+
+
+def _shown_values(value: Any) -> Any:
+    """Options of a chart: the same for all text inside."""
+    if isinstance(value, str):
+        return shown(value)
+    if isinstance(value, Mapping):
+        return {_shown_values(name): _shown_values(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_shown_values(inner) for inner in value]
+    return value
 
 
 def _refresh_s(wanted: str, otherwise_s: int) -> int:
@@ -89,7 +112,9 @@ class Pages:
             undefined=jinja2.StrictUndefined,
             trim_blocks=True,
             lstrip_blocks=True,
+            finalize=_finalized,
         )
+        self._templates.filters.update(exact=_exact, shown_values=_shown_values)
         self._templates.globals.update(
             f=figures, service_path=service_path, ranges=RANGES, refresh_choices=REFRESH_CHOICES_S, State=red.State
         )

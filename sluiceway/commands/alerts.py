@@ -12,6 +12,7 @@ import typer
 
 from schemas.errors import ConfigurationError
 from sluiceway.commands.options import ConfigFile, DataDir, incidents_path, loaded
+from sluiceway.commands.output import say
 
 if TYPE_CHECKING:
     from dashboards.alerts.incident import Incident
@@ -60,12 +61,12 @@ def routes(
     found = read(owners)
     text = configuration(found) if target is Target.ALERTMANAGER else contacts_file(found)
     if to is None:
-        typer.echo(text, nl=False)
+        say(text, nl=False)
         return
     file = to / ("alertmanager.yml" if target is Target.ALERTMANAGER else "alerting/sluiceway-routes.yaml")
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(text, "utf-8")
-    typer.echo(f"wrote {file}")
+    say(f"wrote {file}")
 
 
 @app.command("test")
@@ -86,14 +87,14 @@ def who(
     from dashboards.alerts.rules import RULES  # noqa: PLC0415
     from dashboards.slo.files import read as read_objectives  # noqa: PLC0415
     from dashboards.slo.rules import burn_rules  # noqa: PLC0415
-    from sluiceway.commands.query import print_table  # noqa: PLC0415
+    from sluiceway.commands.output import print_table  # noqa: PLC0415
 
     found = read(owners)
     objectives = [each for each in (read_objectives(slos) if slos else ()) if each.service == service]
     name = found.team_of("service", service)
     team = found.teams[name]
     why = "services" if service in found.services else "default"
-    typer.echo(f"{service} is owned by {name} ({why} in {owners}); responsible: {team.dri}")
+    say(f"{service} is owned by {name} ({why} in {owners}); responsible: {team.dri}")
     rows = [
         [rule.name, rule.severity, name, _where(getattr(team, rule.severity).model_dump(exclude_none=True)), rule.title]
         for rule in [*RULES, *burn_rules(objectives)]
@@ -102,7 +103,7 @@ def who(
     print_table(["rule", "severity", "team", "where", "when"], rows)
     if team.hours is not None:
         days = ", ".join(team.hours.days)
-        typer.echo(
+        say(
             f"pages of {name} on {days}, {team.hours.start} to {team.hours.end} {team.hours.zone}; "
             f"at other times {team.outside_hours}: {found.teams[team.outside_hours or name].dri}"
         )
@@ -111,14 +112,14 @@ def who(
         taking = found.teams[route.team]
         receiver = taking.page if route.severity == "page" else taking.ticket
         where = _where(receiver.model_dump(exclude_none=True))
-        typer.echo(f"a page now goes to {route.team}: {taking.dri}, {where}")
+        say(f"a page now goes to {route.team}: {taking.dri}, {where}")
     said, after_s = name, 0
     for to, due_s in found.escalation(name):
         said, after_s = f"{said}, after {written(due_s)} to {to}: {found.teams[to].dri}", due_s
     if after_s:
-        typer.echo(f"pages that nobody acknowledges: from {said}")
+        say(f"pages that nobody acknowledges: from {said}")
     platform = found.teams[found.platform]
-    typer.echo(f"the pipeline itself: {found.platform}, responsible: {platform.dri}")
+    say(f"the pipeline itself: {found.platform}, responsible: {platform.dri}")
 
 
 @app.command("list")
@@ -128,7 +129,7 @@ def list_(config_file: ConfigFile = None, data_dir: DataDir = None) -> None:
     Example: `sluiceway alerts list`
     """
     from dashboards.alerts.durations import written  # noqa: PLC0415
-    from sluiceway.commands.query import print_table  # noqa: PLC0415
+    from sluiceway.commands.output import print_table  # noqa: PLC0415
 
     with _records(config_file, data_dir) as records:
         found = [incident for incident in records.untold() if incident.open] if records.exists() else []
@@ -153,7 +154,7 @@ def ack(
     """
     if not by.strip():
         raise ConfigurationError(f"--by: must be a name; got {by!r}")
-    from sluiceway.commands.query import plain  # noqa: PLC0415
+    from sluiceway.commands.output import plain  # noqa: PLC0415
 
     with _records(config_file, data_dir) as records:
         found = _one(records, incident)
@@ -162,7 +163,7 @@ def ack(
             why = plain(f"acknowledged by {found.acknowledged_by}") if found.open else "over"
             raise ConfigurationError(f"ID: must be an open incident that nobody has taken; {found.id} is {why}")
     of = f" of {found.service}" if found.service else ""
-    typer.echo(plain(f"{found.id} ({found.rule}{of}) is acknowledged by {by.strip()}"))
+    say(plain(f"{found.id} ({found.rule}{of}) is acknowledged by {by.strip()}"))
 
 
 @app.command()
@@ -179,7 +180,7 @@ def incidents(
     """
     from dashboards.alerts.durations import duration_s, written  # noqa: PLC0415
     from dashboards.alerts.incident import medians  # noqa: PLC0415
-    from sluiceway.commands.query import print_table  # noqa: PLC0415
+    from sluiceway.commands.output import print_table  # noqa: PLC0415
 
     try:
         back_s = duration_s(since)
@@ -194,7 +195,7 @@ def incidents(
          for i in found],
     )  # fmt: skip
     median = medians(found)
-    typer.echo(
+    say(
         f"{len(found)} incidents in {since}, {sum(i.open for i in found)} open; median time to detect "
         f"{written(median.detect_s)}, to acknowledge {written(median.acknowledge_s)}, "
         f"to restore {written(median.restore_s)}"

@@ -9,8 +9,10 @@ from typing import Annotated
 
 import typer
 
+from schemas.shown import json_exact
 from sluiceway.audit import Report, Verdict
 from sluiceway.commands.options import ConfigFile, DataDir, loaded
+from sluiceway.commands.output import say
 from sluiceway.config import Config
 
 _PROGRESS_S = 3.0
@@ -36,7 +38,7 @@ def audit(
     """
     report = run(loaded(config_file, data_dir).config, timeout_s=timeout_s)
     if as_json:
-        typer.echo(json.dumps(to_json(report)))
+        say(json_exact(json.dumps(to_json(report))))
     else:
         print_report(report)
     raise typer.Exit(EXIT_CODES[report.verdict])
@@ -61,12 +63,12 @@ class _Progress:
     def __call__(self, read: int, of: int) -> None:
         if time.monotonic() >= self._next_s:
             self._next_s = time.monotonic() + _PROGRESS_S
-            typer.echo(f"read {read} of {of} records of the log", err=True)
+            say(f"read {read} of {of} records of the log", err=True)
 
 
 def print_report(report: Report) -> None:
     """The lines as a table, then the verdict in a sentence."""
-    from sluiceway.commands.query import print_table  # noqa: PLC0415
+    from sluiceway.commands.output import print_table  # noqa: PLC0415
 
     names = ["tenant", "signal", "hop", "where", "should be", "is", "difference", "verdict", "account"]
     rows = []
@@ -77,8 +79,8 @@ def print_report(report: Report) -> None:
         rows.append([*whose, expected, str(line.actual), difference, str(line.verdict), line.account])
     print_table(names, rows, right=[name in ("should be", "is", "difference") for name in names])
     for (signal, tenant), count in report.waiting_dead_letters.items():
-        typer.echo(f"{count} dead letters of {signal}, tenant {tenant or '(none)'}, wait: sluiceway deadletters list")
-    typer.echo(summary(report))
+        say(f"{count} dead letters of {signal}, tenant {tenant or '(none)'}, wait: sluiceway deadletters list")
+    say(summary(report))
 
 
 def summary(report: Report) -> str:

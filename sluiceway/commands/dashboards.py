@@ -12,6 +12,7 @@ import typer
 
 from schemas.errors import ConfigurationError
 from sluiceway.commands.options import ConfigFile, DataDir, loaded
+from sluiceway.commands.output import say
 
 if TYPE_CHECKING:
     from dashboards.definitions.inventory import Inventory
@@ -65,10 +66,10 @@ def generate(
         if state == "wrote":
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(text, "utf-8")
-        typer.echo(f"{state:<7} {file}")
+        say(f"{state:<7} {file}")
     for file in _left_over(to, files, services=services):
         file.unlink()
-        typer.echo(f"removed {file}")
+        say(f"removed {file}")
 
 
 @app.command()
@@ -96,10 +97,10 @@ def diff(
             lines = difflib.unified_diff(
                 found.splitlines(), text.splitlines(), str(file), f"{file} (generated)", lineterm=""
             )
-            typer.echo("\n".join(lines))
+            say("\n".join(lines))
     for file in _left_over(to, files, services=services):
         differing = True
-        typer.echo(f"would be removed: {file}")
+        say(f"would be removed: {file}")
     raise typer.Exit(1 if differing else 0)
 
 
@@ -153,8 +154,8 @@ def push(
         keep=None if services else OF_INVENTORY,
     ):
         counts[done.became] += 1
-        typer.echo(f"{done.became:<8} {done.kind:<11} {done.name}")
-    typer.echo(", ".join(f"{count} {became}" for became, count in sorted(counts.items())))
+        say(f"{done.became:<8} {done.kind:<11} {done.name}")
+    say(", ".join(f"{count} {became}" for became, count in sorted(counts.items())))
 
 
 def _safe(url: str, *, insecure: bool) -> str:

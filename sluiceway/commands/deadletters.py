@@ -14,6 +14,7 @@ import typer
 from schemas.errors import ConfigurationError, SluicewayError
 from schemas.signals import NAMES, Signal, signal_of
 from sluiceway.commands.options import ConfigFile, DataDir, loaded
+from sluiceway.commands.output import say
 
 if TYPE_CHECKING:
     from schemas.log import KeptDeadLetter, LogInspector
@@ -44,7 +45,7 @@ def list_(
 
     Example: `sluiceway deadletters list --signal traces`
     """
-    from sluiceway.commands.query import print_table  # noqa: PLC0415
+    from sluiceway.commands.output import print_table  # noqa: PLC0415
 
     with _inspector(config_file, data_dir) as log:
         kept = log.dead_letters(NAMES[signal].topic if signal else None, limit=limit, after_id=after_id)
@@ -55,7 +56,7 @@ def list_(
           k.letter.message] for k in kept],
     )  # fmt: skip
     if len(kept) == limit:
-        typer.echo(f"there may be more: --after {kept[-1].id}", err=True)
+        say(f"there may be more: --after {kept[-1].id}", err=True)
 
 
 @app.command()
@@ -70,7 +71,7 @@ def show(
 
     Example: `sluiceway deadletters show 17 --save bad.bin`
     """
-    from sluiceway.commands.query import plain  # noqa: PLC0415
+    from sluiceway.commands.output import plain  # noqa: PLC0415
 
     with _inspector(config_file, data_dir) as log:
         kept = _find(log, number, signal)
@@ -83,12 +84,12 @@ def show(
         ("reason", kept.letter.reason), ("message", kept.letter.message), ("bytes", len(source.value)),
         *((f"header {key}", value) for key, value in source.headers.items()),
     ):  # fmt: skip
-        typer.echo(f"{name + ':':<13} {plain(str(value))}")
+        say(f"{name + ':':<13} {plain(str(value))}")
     if save:
         # Telemetry as it came, before any redaction: a file that is made here is its owner's alone.
         with os.fdopen(os.open(save, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
             file.write(source.value)
-        typer.echo(f"saved to     {save}")
+        say(f"saved to     {save}")
     else:
         _dump(source.value[:256])
 
@@ -109,7 +110,7 @@ def redrive(
         raise ConfigurationError("ids: must be given, or --all instead; got " + ("both" if ids else "neither"))
     with _inspector(config_file, data_dir) as log:
         count = log.redrive(NAMES[signal].topic, ids or None)
-    typer.echo(f"{count} redriven")
+    say(f"{count} redriven")
     if ids and count < len(set(ids)):
         raise SluicewayError(
             f"{len(set(ids)) - count} of {len(set(ids))} ids do not wait among the dead letters of {signal}"
@@ -148,4 +149,4 @@ def _dump(value: bytes) -> None:
     for start in range(0, len(value), 16):
         row = value[start : start + 16]
         text = "".join(chr(b) if 32 <= b < 127 else "." for b in row)
-        typer.echo(f"{start:08x}  {row.hex(' '):<47}  {text}")
+        say(f"{start:08x}  {row.hex(' '):<47}  {text}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from sluiceway.commands.options import ConfigFile, DataDir, loaded
+from sluiceway.commands.output import say
 
 
 def doctor(config_file: ConfigFile = None, data_dir: DataDir = None) -> None:
@@ -22,7 +23,7 @@ def doctor(config_file: ConfigFile = None, data_dir: DataDir = None) -> None:
     for finding in examine(result.config):
         failed = failed or finding.status is Status.FAIL
         mark = typer.style(f"{finding.status:<4}", fg=colours[finding.status])
-        typer.echo(f"{mark}  {finding.subject:<12} {finding.seen}")
+        say(f"{mark}  {finding.subject:<12} {finding.seen}")
         if finding.advice:
-            typer.echo(f"      {'':<12} -> {finding.advice}")
+            say(f"      {'':<12} -> {finding.advice}")
     raise typer.Exit(1 if failed else 0)

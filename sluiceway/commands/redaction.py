@@ -10,6 +10,7 @@ import typer
 from schemas.errors import ConfigurationError
 from schemas.signals import Signal, topic
 from sluiceway.commands.options import ConfigFile, DataDir, loaded
+from sluiceway.commands.output import say
 
 app = typer.Typer(
     no_args_is_help=True, help="See what redaction rules change before they do, and find what they hashed."
@@ -34,7 +35,7 @@ def preview(
 
     Example: `sluiceway redaction preview --config candidate.yaml --signal logs`
     """
-    from sluiceway.commands.query import plain, print_table  # noqa: PLC0415
+    from sluiceway.commands.output import plain, print_table  # noqa: PLC0415
     from sluiceway.consuming import hash_key  # noqa: PLC0415
     from sluiceway.log_access import LogAccess  # noqa: PLC0415
     from sluiceway.redaction_preview import preview as preview_of  # noqa: PLC0415
@@ -50,7 +51,7 @@ def preview(
             found = preview_of(each, log.newest(topic(each), records), guard.redaction, key)
             looked_at.append(f"{found.items} items of {each}")
             if found.malformed:
-                typer.echo(f"{each}: {found.malformed} records are malformed and were left out", err=True)
+                say(f"{each}: {found.malformed} records are malformed and were left out", err=True)
             rows += [
                 [str(change.signal), change.rule, change.place, change.attribute, str(change.values),
                  *([plain(change.before)[:60]] if show_values else []),
@@ -59,7 +60,7 @@ def preview(
             ]  # fmt: skip
     names = ["signal", "rule", "where", "attribute", "values", *(["one is"] if show_values else []), "would be"]
     print_table(names, rows, right=[name == "values" for name in names])
-    typer.echo(f"looked at {', '.join(looked_at)}; nothing was changed")
+    say(f"looked at {', '.join(looked_at)}; nothing was changed")
 
 
 @app.command("hash")
@@ -81,4 +82,4 @@ def hash_(
     if file is None:
         raise ConfigurationError("guard.hash_key_file: must be set; got none")
     text = sys.stdin.read().removesuffix("\n") if value == "-" else value
-    typer.echo(hashed(pa.array([text]), hash_key(file))[0].as_py())
+    say(hashed(pa.array([text]), hash_key(file))[0].as_py())

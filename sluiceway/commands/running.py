@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from schemas.errors import ConfigurationError
+from schemas.shown import shown_lines
 from schemas.signals import Signal
 from sluiceway.commands.options import ConfigFile, DataDir, loaded
 from sluiceway.config import Config
@@ -82,7 +83,9 @@ def _run(
     keep_private(config)
     from sluiceway import pipeline  # noqa: PLC0415
 
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format=_FORMAT)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Shown(_FORMAT))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     # One line a request or connection would drown what an operator must see.
     for name in ("uvicorn", "clickhouse_connect", "opentelemetry", "kafka"):
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -91,6 +94,13 @@ def _run(
     for name in ("kafka.cluster", "kafka.net.selector", "kafka.net.sasl.plain"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     raise typer.Exit(pipeline.run(config, pipeline.Role(role), of, on_ready=on_ready))
+
+
+class _Shown(logging.Formatter):
+    """A line may quote what a client sent."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return shown_lines(super().format(record))
 
 
 def _signals(of: str | None) -> tuple[Signal, ...]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from sluiceway.commands.options import ConfigFile, DataDir, loaded
+from sluiceway.commands.output import say
 from sluiceway.config import Config
 
 if TYPE_CHECKING:
@@ -29,8 +30,8 @@ def plan(config_file: ConfigFile = None, data_dir: DataDir = None) -> None:
     with _writer(config_file, data_dir) as (config, client):
         steps = schema.plan(client, config.store.database, config.retention)
     for step in steps:
-        typer.echo(f"-- {step.reason}\n{step.statement};\n")
-    typer.echo(f"{len(steps)} statements to run" if steps else "up to date", err=bool(steps))
+        say(f"-- {step.reason}\n{step.statement};\n")
+    say(f"{len(steps)} statements to run" if steps else "up to date", err=bool(steps))
 
 
 @app.command()
@@ -46,8 +47,8 @@ def apply(config_file: ConfigFile = None, data_dir: DataDir = None) -> None:
     with _writer(config_file, data_dir) as (config, client):
         steps = schema_lease.apply_alone(client, config.store.database, config.retention)
     for step in steps:
-        typer.echo(step.reason)
-    typer.echo(f"{len(steps)} statements applied" if steps else "up to date")
+        say(step.reason)
+    say(f"{len(steps)} statements applied" if steps else "up to date")
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from sluiceway.commands.options import ConfigFile, DataDir, loaded
+from sluiceway.commands.output import say
 
 app = typer.Typer(no_args_is_help=True, help="Service level objectives: OpenSLO files, and what is left of budgets.")
 _Folder = Annotated[Path, typer.Option("--slos", metavar="DIR", help="Folder with OpenSLO files; see docs/slos.md.")]
@@ -23,7 +24,7 @@ def validate(slos: _Folder = _FOLDER) -> None:
     Example: `sluiceway slo validate --slos slos`
     """
     from dashboards.slo.files import read  # noqa: PLC0415
-    from sluiceway.commands.query import print_table  # noqa: PLC0415
+    from sluiceway.commands.output import print_table  # noqa: PLC0415
 
     rows = []
     for of in read(slos):
@@ -33,7 +34,7 @@ def validate(slos: _Folder = _FOLDER) -> None:
         rows.append([of.name, of.service, f"{of.target:.6g}", period, within, str(of.min_failures), pairs])
     names = ["objective", "service", "target", "period", "within", "fires from bad calls", "burn rates"]
     print_table(names, rows)
-    typer.echo(f"{len(rows)} objectives")
+    say(f"{len(rows)} objectives")
 
 
 @app.command()
@@ -45,12 +46,12 @@ def status(slos: _Folder = _FOLDER, config_file: ConfigFile = None, data_dir: Da
     from dashboards.grafana.macros import Range, expand  # noqa: PLC0415
     from dashboards.slo.files import read  # noqa: PLC0415
     from dashboards.slo.objective import query  # noqa: PLC0415
-    from sluiceway.commands.query import print_table  # noqa: PLC0415
+    from sluiceway.commands.output import print_table  # noqa: PLC0415
     from sluiceway.store_access import StoreAccess  # noqa: PLC0415
 
     objectives = read(slos)
     if not objectives:
-        typer.echo(f"no objectives in {slos}")
+        say(f"no objectives in {slos}")
         return
     now_s = int(time.time())
     sql = expand(query("budgets", objectives), Range(now_s - _DAY_S, now_s))
@@ -103,17 +104,17 @@ def propose(
     with StoreAccess.of(loaded(config_file, data_dir).config).reader() as client:
         found = list(client.query(proposing.question(), parameters=parameters).named_results())
     if not found:
-        typer.echo(f"no service had {min_calls} calls in {days} days")
+        say(f"no service had {min_calls} calls in {days} days")
     for row in found:
         for name, text in proposing.files(proposing.Observed(**row)).items():
             if to is None:
-                typer.echo(f"---\n{text}", nl=False)
+                say(f"---\n{text}", nl=False)
             elif (to / name).exists():
-                typer.echo(f"kept    {to / name}")
+                say(f"kept    {to / name}")
             else:
                 to.mkdir(parents=True, exist_ok=True)
                 (to / name).write_text(text, "utf-8")
-                typer.echo(f"wrote   {to / name}")
+                say(f"wrote   {to / name}")
 
 
 def _share(value: float | None) -> str:
