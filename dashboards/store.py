@@ -16,6 +16,7 @@ from clickhouse_connect.driver.query import QueryResult
 from urllib3.exceptions import HTTPError
 
 from dashboards import queries
+from schemas import store_error
 from schemas.errors import OverloadedError, StoreUnavailableError
 from schemas.telemetry import histogram
 
@@ -45,7 +46,7 @@ class StoreReader:
     """Asks the store the questions in `dashboards/queries`.
 
     `connect` opens a client as a user that may only read, at the first question and again after a login was refused, so
-    a store that is still starting is no error before somebody asks. `where` names the store in errors.
+    a store that is still starting is no error before somebody asks.
 
     At most `pool_size` queries run at once and `waiting_max` wait; each is bounded by `query_timeout_s`, which the
     store itself enforces.
@@ -55,13 +56,11 @@ class StoreReader:
         self,
         connect: Callable[[], Client],
         *,
-        where: str,
         pool_size: int = 3,
         query_timeout_s: int = 10,
         waiting_max: int = 64,
     ) -> None:
         self._connect = connect
-        self._where = where
         self._query_timeout_s = query_timeout_s
         self._pool = ThreadPoolExecutor(pool_size, thread_name_prefix="viewer-query")
         self._admitted = threading.Semaphore(pool_size + waiting_max)
@@ -111,16 +110,19 @@ class StoreReader:
                 sql, parameters=parameters, settings={"max_execution_time": self._query_timeout_s}
             )
         except (StoreUnavailableError, ClickHouseError, HTTPError, OSError) as error:
-            code = _code(error)
+            # `connect` wraps the driver's error.
+            said = (error.__cause__ or error) if isinstance(error, StoreUnavailableError) else error
+            code: int | None = getattr(said, "code", None)
             if code in _LOGIN_REFUSED:
                 with self._connecting:
                     # The password may have changed; the next question reads it again.
                     self._drop()
             if code:
                 raise StoreUnavailableError(
-                    f"the store refused {question}: {_first_line(error)}", retry_after_s=5
+                    f"the store refused {question}: {store_error.refusal(str(said)) or f'code {code}'}",
+                    retry_after_s=5,
                 ) from error
-            raise StoreUnavailableError(f"the store at {self._where} does not answer", retry_after_s=2) from error
+            raise StoreUnavailableError("the store does not answer", retry_after_s=2) from error
         finally:
             _query_duration.record(time.perf_counter() - started, {"query": metric})
 
@@ -142,13 +144,3 @@ def _kind(type_name: str) -> Kind:
     if "String" in type_name or "Enum" in type_name:
         return "other" if type_name.startswith(("Array", "Map", "Tuple")) else "text"
     return "number" if any(each in type_name for each in ("Int", "Float", "Decimal")) else "other"
-
-
-def _code(error: BaseException) -> int | None:
-    """ClickHouse's code; `connect` wraps the driver's error."""
-    code: int | None = getattr(error.__cause__ if isinstance(error, StoreUnavailableError) else error, "code", None)
-    return code
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0][:300]

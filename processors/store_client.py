@@ -17,6 +17,7 @@ from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError, ProgrammingError
 from urllib3.exceptions import HTTPError
 
+from schemas import store_error
 from schemas.errors import ConfigurationError, PermanentError, StoreUnavailableError
 
 # ClickHouse's src/Common/ErrorCodes.cpp. The names are part of its error messages and stay the same across versions.
@@ -150,7 +151,7 @@ def store_errors() -> Iterator[None]:
         yield
     except (ClickHouseError, HTTPError, OSError) as error:
         code = getattr(error, "code", None)
-        text = " ".join(str(error).split())[:1000]
+        text = store_error.refusal(str(error)) or store_error.without_origin(str(error))
         if code in PERMANENT_CODES:
             raise PermanentError(f"store: {PERMANENT_CODES[code]}: {text}") from error
         raise StoreUnavailableError(f"store: {text}", retry_after_s=RETRY_AFTER_S.get(code or 0, 1.0)) from error

@@ -18,6 +18,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from ingest.serve import Readiness as ReceiversReadiness
+from schemas import store_error
 
 Check = Callable[[], str | None]
 """Says why something is not ready; None when it is."""
@@ -100,8 +101,8 @@ def store_check(url: str, *, timeout_s: float = 1.0, ca_file: Path | None = None
                 opened.request("GET", "/ping")
                 status = opened.getresponse().status
         except (OSError, http.client.HTTPException) as error:
-            return f"the store does not answer at {url}: {error or type(error).__name__}"
-        return None if status == 200 else f"the store answers {status} at {url}/ping"
+            return f"the store does not answer: {store_error.silence(f'{type(error).__name__}: {error}')}"
+        return None if status == 200 else f"the store answers {status} to a ping"
 
     return check
 

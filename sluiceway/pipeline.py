@@ -203,7 +203,6 @@ class Pipeline:
             config.viewer,
             partial(self.access.connect_reader, "viewer", answer_timeout_s=config.viewer.query_timeout_s + 5),
             figures,
-            store_name=self.access.where,
             routes=probes,
             otlp_grpc=f"http://{config.ingest.grpc_host}:{config.ingest.grpc_port}",
             otlp_http=f"http://{config.ingest.http_host}:{config.ingest.http_port}",

@@ -39,7 +39,8 @@ The file is the one named by `--config` or `{FILE_VARIABLE}`, else `sluiceway.ya
 working folder. In it, sections are mappings (YAML) or tables (TOML). In the environment, sections are joined by two
 underscores, and a list is `a,b` or JSON. A value that breaks a rule, an unknown name and an unknown `{PREFIX}`
 variable are refused at start. A file has at most 1 MiB, 32 levels and 20,000 values, those behind YAML aliases counted
-as often as they are met; a key given twice is refused by its line. `sluiceway config show` prints what is in force and where it came from.
+as often as they are met; a key given twice is refused by its line. `sluiceway config show` prints what is in force and
+where it came from.
 
 ```yaml
 data_dir: /var/lib/sluiceway

@@ -21,6 +21,7 @@ from urllib3.exceptions import HTTPError
 
 from processors.insert import StoreInserter
 from processors.store_client import connect
+from schemas import store_error
 from schemas.errors import StoreUnavailableError
 from schemas.settings import StoreSettings
 from sluiceway.commands.options import store_path
@@ -217,16 +218,15 @@ class StoreAccess:
             # What we said ourselves is clear already.
             if not isinstance(error.__cause__, (ClickHouseError, HTTPError)):
                 raise
-            raise StoreUnavailableError(self._explain(error)) from error
+            raise StoreUnavailableError(self._explain(error.__cause__)) from error
         except (ClickHouseError, HTTPError, OSError) as error:
             raise StoreUnavailableError(self._explain(error)) from error
 
     def _explain(self, error: Exception) -> str:
-        """One line: ClickHouse's own words where it answered, what to do where nothing did."""
-        text = " ".join(str(error).split())
-        start = text.find("Code:")
-        if start >= 0:
-            return f"store: {text[start:][:600]}"
+        """One line in our words: what the store refuses, or what to do where nothing answers."""
+        text = str(error)
+        if (refused := store_error.refusal(text)) is not None:
+            return f"store: {refused}"
         if not self.remote:
             return f"store: nothing answers at {self.where}; start it with `sluiceway up`"
-        return f"store: no answer from {self.url} (store.url): {text.removeprefix('store: ')[:300]}"
+        return f"store: no answer from {self.url} (store.url): {store_error.silence(text)}"

@@ -23,6 +23,7 @@ from dashboards.alerts.rule import Rule
 from dashboards.alerts.state import NO_DATA, Alerts, Labels, Pending
 from dashboards.grafana.macros import Range, expand
 from dashboards.settings import AlertSettings
+from schemas import store_error
 from schemas.errors import SluicewayError
 from schemas.telemetry import counter, observe
 
@@ -195,7 +196,10 @@ class Evaluator:
                 self._client = self._connect()
             found = self._client.query(sql, settings={"max_execution_time": _QUERY_TIMEOUT_S})
         except (ClickHouseError, HTTPError, OSError, SluicewayError) as error:
-            _log.warning("an alert rule got no answer: %s", " ".join(str(error).split())[:300])
+            _log.warning(
+                "an alert rule got no answer: %s",
+                store_error.refusal(str(error)) or store_error.without_origin(str(error)),
+            )
             client, self._client = self._client, None
             if client is not None:
                 client.close()

@@ -135,7 +135,6 @@ class Viewer(AppServer):
     Args:
         settings: where to listen and how hard to ask.
         connect_store: opens a connection that only reads; the store need not be up yet.
-        store_name: names the store in errors.
         health: the log side of the pipeline.
         otlp_grpc, otlp_http: where the receivers listen; the empty page tells people to send there.
         routes: probes, and what else of the program is on the same port and answered whatever the pages do.
@@ -145,14 +144,12 @@ class Viewer(AppServer):
 
     def __init__(
         self, settings: ViewerSettings, connect_store: Callable[[], Client], health: PipelineHealth, *,
-        store_name: str = "the configured address",
         otlp_grpc: str = "http://127.0.0.1:4317", otlp_http: str = "http://127.0.0.1:4318",
         routes: Sequence[Route] = (), alerting: Alerting = Alerting(),  # noqa: B008 (frozen)
         boards: Sequence[BoardFile] = (),
     ) -> None:  # fmt: skip
         super().__init__(settings, self._pages, [route.path for route in routes])
         self._connect_store = connect_store
-        self._store_name = store_name
         self._health = health
         self._intake = app.Intake(otlp_grpc, otlp_http)
         self._routes = tuple(routes)
@@ -170,7 +167,6 @@ class Viewer(AppServer):
     def _pages(self) -> Starlette:
         self._store = StoreReader(
             self._connect_store,
-            where=self._store_name,
             pool_size=self._settings.pool_size,
             query_timeout_s=self._settings.query_timeout_s,
             waiting_max=self._settings.waiting_max,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from schemas.shown import shown_lines
 from sluiceway.commands.options import ConfigFile, DataDir, loaded
 from sluiceway.commands.output import say
 
@@ -23,7 +24,7 @@ def doctor(config_file: ConfigFile = None, data_dir: DataDir = None) -> None:
     for finding in examine(result.config):
         failed = failed or finding.status is Status.FAIL
         mark = typer.style(f"{finding.status:<4}", fg=colours[finding.status])
-        say(f"{mark}  {finding.subject:<12} {finding.seen}")
+        typer.echo(f"{mark}  {shown_lines(f'{finding.subject:<12} {finding.seen}')}")
         if finding.advice:
             say(f"      {'':<12} -> {finding.advice}")
     raise typer.Exit(1 if failed else 0)

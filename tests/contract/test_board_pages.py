@@ -50,7 +50,7 @@ def shown(
 
     async def read() -> page.View:
         settings = ViewerSettings()
-        reader = StoreReader(partial(connect, store.url), where="the store")
+        reader = StoreReader(partial(connect, store.url))
         try:
             window = parse("now-1h", None, time.time())
             return await page.read(reader, board, window, asked or {}, settings)

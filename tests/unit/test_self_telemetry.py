@@ -326,11 +326,11 @@ def test_the_log_is_ready_when_the_receivers_are_open_and_it_took_the_last_commi
 
 
 def test_the_store_is_ready_when_it_answers_its_ping(url: str) -> None:
-    assert store_check(url)() == f"the store answers 404 at {url}/ping"
+    assert store_check(url)() == "the store answers 404 to a ping"
     with socket.create_server(("127.0.0.1", 0)) as silent:
         there = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        assert store_check(there, timeout_s=0.05)() == f"the store does not answer at {there}: timed out"
-    assert "Connection refused" in str(store_check(there)())
+        assert store_check(there, timeout_s=0.05)() == "the store does not answer: no answer came in time"
+    assert store_check(there)() == "the store does not answer: nothing listens there"
 
 
 def test_the_decoder_is_ready_when_it_is_compiled() -> None:
