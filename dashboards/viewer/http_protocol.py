@@ -133,10 +133,8 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_response_complete()
         # Its own would end who still reads; ours counts from when the answer was taken.
         self._unset_keepalive_if_required()
-        if self.transport.get_write_buffer_size():
-            # Closed or not: there until it was read, or the deadline.
-            self._cut_after(self.bounds.answer_timeout_s)
-        elif not self.transport.is_closing() and not self._refused:
+        # While bytes of it are unread, closed or not, the deadline of its request goes on.
+        if not self.transport.get_write_buffer_size() and not self.transport.is_closing() and not self._refused:
             self._idle()
 
     def pause_writing(self) -> None:

@@ -294,16 +294,22 @@ def test_pipelined_requests_are_bounded_and_answered_in_their_order() -> None:
         pages.release()
 
 
-def test_a_check_that_hangs_holds_up_readiness_alone() -> None:
+def test_threads_that_hang_hold_up_neither_life_nor_metrics() -> None:
     hangs = threading.Event()
     readiness = Readiness({"log": lambda: None if hangs.wait(30) else "hung"}, patience_s=0.1)
-    app = Starlette(routes=routes(_Exposition(), readiness))
+
+    def stuck(_request: Request) -> Response:
+        hangs.wait(30)
+        return PlainTextResponse("stuck")
+
+    app = Starlette(routes=[Route("/stuck", stuck), *routes(_Exposition(), readiness)])
     server = AppServer(ViewerSettings(port=0), lambda: app, exempt=_PROBES)
     server.start()
     try:
         with ExitStack() as stack:
-            for _ in range(60):
-                _connected(stack, server.url, b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            # More than Starlette has threads for.
+            for path in (b"/readyz", b"/stuck") * 60:
+                _connected(stack, server.url, b"GET %b HTTP/1.1\r\nHost: localhost\r\n\r\n" % path)
 
             assert (_status(server.url, "/healthz"), _status(server.url, "/metrics")) == (200, 200)
             hangs.set()
