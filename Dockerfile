@@ -32,7 +32,7 @@ RUN python -m pip install --no-cache-dir --require-hashes --only-binary=:all: -r
 ENV NUMBA_CPU_NAME=generic XDG_CACHE_HOME=/opt/sluiceway/cache
 RUN /opt/sluiceway/bin/python -m compileall -q -j 0 /opt/sluiceway/lib \
     && /opt/sluiceway/bin/python -m processors.warm_up \
-    && /opt/sluiceway/bin/python -c "import ingest.partition_kernel, ingest.validate_kernel"
+    && /opt/sluiceway/bin/python -c "import ingest.partition_kernel, ingest.split_kernel, ingest.validate_kernel"
 
 FROM python:3.11.16-slim-bookworm@sha256:a36c24f9cbdf4fd0f52d67f0823eeac19c2028c637cecc392d97f980d4fec56b
 LABEL org.opencontainers.image.title="sluiceway" \

@@ -32,6 +32,7 @@ class Appender:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._log = log
+        self._max_items = settings.max_request_items
         self._clock_ns = clock_ns
         together: list[Sequence[Signal]] = [[signal] for signal in Signal] if log.independent_topics() else [[*Signal]]
         self._lanes = {
@@ -53,22 +54,29 @@ class Appender:
             return None
         return next((lane.failure for lane in lanes if lane.failure is not None), None)
 
-    def submit(self, signal: Signal, tenant: str, body: bytes, items: int, rejected: int) -> Future[None]:
+    def submit(
+        self,
+        signal: Signal,
+        tenant: str,
+        body: bytes,
+        items: int,
+        rejected: int,
+        charge: Callable[[int], None] = lambda _bytes: None,
+    ) -> Future[None]:
         """Queue a checked request; the future resolves when the log holds all of it durably.
 
         It fails with LogUnavailableError when the log cannot take it; then nothing of it was acknowledged. Cancelling
-        it withdraws the request unless its commit has begun.
+        it withdraws the request unless its commit has begun. `charge` is told what memory splitting it takes, bytes.
 
         Raises:
+            OverloadedError: from `charge`.
             TooLargeError: one item alone is over the log's record bound.
             LogUnavailableError: the log has failed several times in a row and is not asked now; nothing was queued.
             RetryableError: we are stopping.
         """
-        parts = [(body, items)]
         # Asked each time: a log across a network learns its bound when it first answers.
         max_record_bytes = self._log.max_record_bytes()
-        if len(body) > max_record_bytes:
-            parts = split(signal, body, items, max_record_bytes)
+        parts = split(signal, body, items, max_record_bytes, max_items=self._max_items, charge=charge)
         submitted = Submitted(
             signal, tenant, parts, rejected, len(body), self._clock_ns(), future=Withdrawable(parts)
         )  # fmt: skip

@@ -47,12 +47,13 @@ class _Run:
         return Entry(_TOPICS[signal], value, tenant, self.received_at_ns, self.items, self.rejected)
 
 
-def coalesce(group: Iterable[Submitted], most_bytes: int, joins_below_bytes: int) -> list[Entry]:
+def coalesce(group: Iterable[Submitted], most_bytes: int, most_items: int, joins_below_bytes: int) -> list[Entry]:
     """The records of a group of requests.
 
     Args:
         group: in the order in which they came.
         most_bytes: a record that holds several parts is no larger.
+        most_items: and holds no more: its bytes do not bound what it takes where it is decoded.
         joins_below_bytes: a part of this size or more is a record of its own.
     """
     entries: list[Entry] = []
@@ -63,7 +64,9 @@ def coalesce(group: Iterable[Submitted], most_bytes: int, joins_below_bytes: int
         for value, items in submitted.parts:
             run = open_runs.get(key)
             alone = len(value) >= joins_below_bytes
-            if run is not None and (run.closed or alone or run.size_bytes + len(value) > most_bytes):
+            if run is not None and (
+                run.closed or alone or run.size_bytes + len(value) > most_bytes or run.items + items > most_items
+            ):
                 entries.append(run.entry(*key))
                 run = None
             if run is None:

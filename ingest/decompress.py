@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 import zlib
+from collections.abc import Callable, Generator
 from typing import Protocol
 
 from schemas.errors import MalformedRequestError, TooLargeError, UnsupportedMediaError
@@ -21,6 +22,8 @@ _ZSTD_OPTIONS: dict[int, int] = {zstd.DecompressionParameter.window_log_max: 23}
 # Each member's end copies what was fed and not used: without these two bounds, many empty members cost quadratic time.
 _SLICE_BYTES = 64 * 1024
 _MAX_MEMBERS = 4096
+# What one step makes: a few milliseconds.
+_STEP_BYTES = 1024 * 1024
 ENCODINGS = ("gzip", "deflate", "zstd", "identity")
 
 
@@ -50,7 +53,22 @@ _MEMBERS = {"gzip": _gzip, "deflate": _deflate, "zstd": _zstd}
 
 
 def decompress(encoding: str, body: bytes, *, max_bytes: int) -> bytes:
-    """Decode `body` from a Content-Encoding ('' is identity).
+    """All of `decompress_in_steps` at once."""
+    steps = decompress_in_steps(encoding, body, max_bytes=max_bytes)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            decoded: bytes = end.value
+            return decoded
+
+
+def decompress_in_steps(
+    encoding: str, body: bytes, *, max_bytes: int, charge: Callable[[int], None] = lambda _bytes: None
+) -> Generator[None, None, bytes]:
+    """Decode `body` from a Content-Encoding ('' is identity); yields after each MiB or so, returns the whole.
+
+    `charge` is told the bytes of each step, and what it raises is passed on.
 
     Raises:
         UnsupportedMediaError: an encoding that we do not read, or more than one.
@@ -66,24 +84,34 @@ def decompress(encoding: str, body: bytes, *, max_bytes: int) -> bytes:
     view = memoryview(body)
     parts: list[bytes] = []
     position = size = members = 0
+    step_bytes = 0
+    more_to_come = False
     member: _Member | None = None
-    while position < len(body):
+    while position < len(body) or more_to_come:
         if member is None:
             members += 1
             if members > _MAX_MEMBERS:
                 raise TooLargeError(f"content-encoding {encoding}: at most {_MAX_MEMBERS} members or frames; got more")
             member = new_member(body[position : position + 2])
-        fed = view[position : position + _SLICE_BYTES]
+        # A zstd frame keeps what it was fed and could not decode yet; zlib gives it back.
+        fed = view[position : position + _SLICE_BYTES] if getattr(member, "needs_input", True) else view[:0]
+        most_bytes = min(_STEP_BYTES, max_bytes - size + 1)
         try:
-            part = member.decompress(fed, max_bytes - size + 1)
+            part = member.decompress(fed, most_bytes)
         except (zlib.error, zstd.ZstdError) as error:
             raise MalformedRequestError(
                 f"content-encoding {encoding}: damaged after byte {position}: {error}"
             ) from error
         size += len(part)
         _check(size, max_bytes)
+        charge(len(part))
         parts.append(part)
-        position += len(fed)
+        position += len(fed) - len(getattr(member, "unconsumed_tail", b""))
+        more_to_come = len(part) == most_bytes and not member.eof
+        step_bytes += len(part)
+        if step_bytes >= _STEP_BYTES:
+            step_bytes = 0
+            yield
         if member.eof:
             position -= len(member.unused_data)
             member = None

@@ -136,7 +136,7 @@ class GrpcReceiver(grpc.GenericRpcHandler):
                 body = self._slow_bodies.read(requests, context)
                 started = time.perf_counter()
                 ticket.grow(len(body))
-                receipt = self._reception.receive(signal, _TRANSPORT, tenant, body, context.is_active)
+                receipt = self._reception.receive(signal, _TRANSPORT, tenant, body, context.is_active, ticket.grow)
         except grpc.RpcError:
             # The client went away or sent more than the bound; the core has answered, there is nobody to tell.
             raise

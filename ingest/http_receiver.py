@@ -7,7 +7,7 @@ import re
 import socket
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Generator
 from dataclasses import dataclass
 
 import uvicorn
@@ -22,7 +22,8 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from ingest.admission import Admission, Ticket
-from ingest.decompress import decompress
+from ingest.decompress import decompress_in_steps
+from ingest.fair_pool import FairPool
 from ingest.http_protocol import bounded_protocol
 from ingest.json import encode_request
 from ingest.receive import SOON_S, Pending, Receipt, Reception, encode_receipt
@@ -44,6 +45,8 @@ _duration = histogram("sluiceway_ingest_request_duration_seconds")
 # Checked on the event loop itself up to this size: measured 34 us for 64 KiB, and 40 us for a way to a thread and back.
 _INLINE_BYTES = 64 * 1024
 _BACKLOG = 2048
+# What begins or separates values in JSON; inside strings too, which makes the count an upper bound.
+_VALUE_MARKS = (b"{", b"[", b",")
 # How long a stop may go unnoticed, and how old a Date header may be, seconds.
 _TICK_S = 0.4
 
@@ -58,6 +61,7 @@ class _Head:
     encoding: str
     tenant: str
     length: int | None
+    peer: str
 
 
 class HttpReceiver:
@@ -69,7 +73,7 @@ class HttpReceiver:
         self._tally = tally
         self._settings = settings
         self._tenant_header = settings.tenant_header.encode()
-        self._pool = ThreadPoolExecutor(settings.http_threads, thread_name_prefix="ingest-http")
+        self._pool = FairPool(settings.http_threads, "ingest-http")
         self._server: _Server | None = None
         self._thread: threading.Thread | None = None
 
@@ -138,7 +142,7 @@ class HttpReceiver:
         """Wait until requests under way have ended, which `drain_timeout_s` bounds, and release the threads."""
         if self._thread is not None:
             self._thread.join()
-        self._pool.shutdown(wait=False)
+        self._pool.shutdown()
 
     async def export(self, signal: Signal, scope: Scope, receive: Receive, send: Send) -> None:
         """One request, from its head to its answer."""
@@ -186,7 +190,8 @@ class HttpReceiver:
             raise UnsupportedMediaError(f"content-type: must be {PROTOBUF} or {JSON}; got {media[:64]!r}")
         if length is not None and length > self._settings.max_body_bytes:
             raise self._too_large()
-        return _Head(media, encoding, tenant, length)
+        client = scope.get("client")
+        return _Head(media, encoding, tenant, length, client[0] if client else "")
 
     def _too_large(self) -> TooLargeError:
         return TooLargeError(f"max_body_bytes: at most {self._settings.max_body_bytes} bytes a body; got more")
@@ -221,14 +226,17 @@ class HttpReceiver:
 
     async def _submit(self, signal: Signal, head: _Head, body: bytes, ticket: Ticket) -> Pending:
         if head.media == PROTOBUF and head.encoding in ("", "identity") and len(body) <= _INLINE_BYTES:
-            return self._reception.submit(signal, _TRANSPORT, head.tenant, body)
-        return await asyncio.get_running_loop().run_in_executor(self._pool, self._check, signal, head, body, ticket)
+            return self._reception.submit(signal, _TRANSPORT, head.tenant, body, ticket.grow)
+        checked = self._pool.submit(head.peer, head.tenant, self._check(signal, head, body, ticket))
+        return await asyncio.wrap_future(checked)
 
-    def _check(self, signal: Signal, head: _Head, body: bytes, ticket: Ticket) -> Pending:
+    def _check(self, signal: Signal, head: _Head, body: bytes, ticket: Ticket) -> Generator[None, None, Pending]:
         settings = self._settings
-        decoded = decompress(head.encoding, body, max_bytes=settings.max_decompressed_bytes)
+        decoded = yield from decompress_in_steps(
+            head.encoding, body, max_bytes=settings.max_decompressed_bytes, charge=ticket.grow
+        )
         if decoded is not body:
-            ticket.grow(len(decoded))
+            yield
         if head.media == JSON:
             memory_bytes = _json_memory_bytes(decoded)
             if memory_bytes > settings.max_json_memory_bytes:
@@ -236,9 +244,19 @@ class HttpReceiver:
                     f"max_json_memory_bytes: at most {settings.max_json_memory_bytes} bytes of memory to decode a JSON "
                     f"body; this one of {len(decoded)} bytes takes about {memory_bytes}; protobuf takes less"
                 )
+            values = sum(decoded.count(mark) for mark in _VALUE_MARKS)
+            if values > settings.max_request_elements:
+                raise TooLargeError(
+                    f"max_request_elements: at most {settings.max_request_elements} values in a JSON body; received "
+                    f"about {values}"
+                )
             ticket.grow(memory_bytes)
-            decoded = encode_request(signal, decoded, max_depth=settings.max_nesting_depth)
-        return self._reception.submit(signal, _TRANSPORT, head.tenant, decoded)
+            encoded = encode_request(
+                signal, decoded, max_depth=settings.max_nesting_depth, max_items=settings.max_request_items
+            )
+            # What the translation took is free again, and more than what is to come.
+            return self._reception.submit(signal, _TRANSPORT, head.tenant, encoded)
+        return self._reception.submit(signal, _TRANSPORT, head.tenant, decoded, ticket.grow)
 
     async def _durable(self, pending: Pending, receive: Receive) -> Receipt:
         durable = pending.durable

@@ -16,9 +16,9 @@ from typing import Any, Final
 import orjson
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
-from ingest.wire_schema import ID_BYTES, REQUESTS
+from ingest.wire_schema import ID_BYTES, ITEM_TIMES, REQUESTS
 from schemas.errors import MalformedRequestError, TooLargeError
-from schemas.signals import Signal
+from schemas.signals import NAMES, Signal
 
 DEPTH_MAX: Final = 256
 _NUMBER: Final = re.compile(r"-?[0-9]{1,400}(\.[0-9]{1,400})?([eE][+-]?[0-9]{1,10})?", re.ASCII)
@@ -38,30 +38,37 @@ class _WrongError(Exception):
         self.path: list[str] = []
 
 
-def encode_request(signal: Signal, body: bytes, *, max_depth: int) -> bytes:
+def encode_request(signal: Signal, body: bytes, *, max_depth: int, max_items: int = 1 << 62) -> bytes:
     """The Export*ServiceRequest protobuf of an OTLP/JSON body, equal in meaning; unknown fields are left out.
 
     Args:
         signal: which request `body` is.
         body: UTF-8 JSON.
         max_depth: objects and arrays inside each other, at most; the request itself is 1. At most 256.
+        max_items: spans, data points or log records that it may hold.
 
     Raises:
         MalformedRequestError: no JSON, or a value breaks the OTLP rules; names JSON path, rule and value.
-        TooLargeError: nested more than `max_depth` deep, in a field that we read.
+        TooLargeError: nested more than `max_depth` deep, in a field that we read; or over `max_items`.
     """
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise MalformedRequestError(f"{signal} request: not JSON: {error}") from None
     request = REQUESTS[signal]
+    left = [max_items]
     try:
-        fields = _message(document, _members(request.DESCRIPTOR), min(max_depth, DEPTH_MAX))
+        fields = _message(document, _members(request.DESCRIPTOR), min(max_depth, DEPTH_MAX), left)
     except _WrongError as wrong:
         path = "$" + "".join(reversed(wrong.path))
         raise MalformedRequestError(f"{signal} request: {path}: {wrong.rule}, got {_shown(wrong.value)}") from None
     except _TooDeepError:
         raise TooLargeError(f"{signal} request: JSON nests more than {min(max_depth, DEPTH_MAX)} levels") from None
+    except _TooManyError:
+        raise TooLargeError(
+            f"max_request_items: at most {max_items} {NAMES[signal].item} a request; received {max_items - left[0]} or "
+            "more"
+        ) from None
     encoded: bytes = request(**fields).SerializeToString()
     return encoded
 
@@ -70,10 +77,14 @@ class _TooDeepError(Exception):
     """Over the bound on depth."""
 
 
+class _TooManyError(Exception):
+    """Over the bound on items."""
+
+
 class _Member:
     """How one field is read: by `read`, or else as a `message`. `oneof` is '' outside one."""
 
-    __slots__ = ("message", "name", "oneof", "read", "repeated")
+    __slots__ = ("is_item", "message", "name", "oneof", "read", "repeated")
 
     def __init__(self, field: FieldDescriptor) -> None:
         oneof = field.containing_oneof
@@ -81,6 +92,7 @@ class _Member:
         self.repeated = field.is_repeated
         self.oneof = oneof.name if oneof is not None and len(oneof.fields) > 1 else ""
         self.message = field.message_type
+        self.is_item = self.message is not None and self.message.name in ITEM_TIMES
         self.read = None if self.message is not None else _reader(field)
 
 
@@ -98,8 +110,11 @@ def _members(descriptor: Descriptor | None) -> dict[str, _Member]:
 _MEMBERS: Final[dict[str, dict[str, _Member]]] = {}
 
 
-def _message(value: Any, members: dict[str, _Member], depth: int) -> dict[str, Any]:
-    """Keyword arguments of a protobuf message. `depth` is how many levels may still follow, this one included."""
+def _message(value: Any, members: dict[str, _Member], depth: int, left: list[int]) -> dict[str, Any]:
+    """Keyword arguments of a protobuf message.
+
+    `depth` is how many levels may still follow, this one included; `left` holds how many items may.
+    """
     if depth <= 0:
         raise _TooDeepError
     if type(value) is not dict:
@@ -114,9 +129,9 @@ def _message(value: Any, members: dict[str, _Member], depth: int) -> dict[str, A
             raise _WrongError(f"must hold only one of {chosen[member.oneof]} and {member.name}", value)
         try:
             if member.repeated:
-                fields[member.name] = _list(content, member, depth - 1)
+                fields[member.name] = _list(content, member, depth - 1, left)
             elif member.read is None:
-                fields[member.name] = _message(content, _members(member.message), depth - 1)
+                fields[member.name] = _message(content, _members(member.message), depth - 1, left)
             else:
                 fields[member.name] = member.read(content)
         except _WrongError as wrong:
@@ -125,18 +140,22 @@ def _message(value: Any, members: dict[str, _Member], depth: int) -> dict[str, A
     return fields
 
 
-def _list(value: Any, member: _Member, depth: int) -> list[Any]:
+def _list(value: Any, member: _Member, depth: int, left: list[int]) -> list[Any]:
     if depth <= 0:
         raise _TooDeepError
     if type(value) is not list:
         raise _WrongError("must be an array", value)
+    if member.is_item:
+        left[0] -= len(value)
+        if left[0] < 0:
+            raise _TooManyError
     read = member.read
     members = _members(member.message)
     items: list[Any] = []
     index = 0
     try:
         for index, item in enumerate(value):  # noqa: B007  the index is read when an item is at fault
-            items.append(read(item) if read else _message(item, members, depth - 1))
+            items.append(read(item) if read else _message(item, members, depth - 1, left))
     except _WrongError as wrong:
         wrong.path.append(f"[{index}]")
         raise

@@ -65,6 +65,7 @@ class Lane:
     ) -> None:
         self._writer = log
         self._most_coalesced_bytes = settings.coalesce_bytes
+        self._most_coalesced_items = settings.max_request_items
         self._linger_s = settings.coalesce_linger_ms / 1000
         self._retry_after_s = settings.retry_after_s
         self._append_timeout_s = settings.append_timeout_s
@@ -207,7 +208,7 @@ class Lane:
         if permit is None:
             self._refuse(group, self._circuit_open())
             return
-        entries = coalesce(group, self._coalesce_bytes, self._writer.joins_below_bytes())
+        entries = coalesce(group, self._coalesce_bytes, self._most_coalesced_items, self._writer.joins_below_bytes())
         started = time.perf_counter()
         self._committing_since = self._clock()
         try:

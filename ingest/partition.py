@@ -21,7 +21,10 @@ from schemas.signals import Signal, topic
 
 # The tag (field number << 3 | 2) of `trace_id` in a Span and in a LogRecord. Data points have none of their own.
 TRACE_TAGS: Final = {topic(Signal.TRACES): 0x0A, topic(Signal.LOGS): 0x4A}
-_COMPILED_FROM: Final = ("ingest/partition_kernel.py", "ingest/wire_primitives.py", "schemas/wire.py")
+_COMPILED_FROM: Final = (
+    *(f"ingest/{name}.py" for name in ("partition_kernel", "wire_fields", "wire_primitives")),
+    "schemas/wire.py",
+)
 _SPARE_ROWS: Final = 64
 _warming = threading.Lock()
 

@@ -11,10 +11,9 @@ from typing import Any
 
 import numpy as np
 from numba import njit, types
-from numba.core import cgutils
-from numba.extending import intrinsic
 
-from ingest.wire_primitives import past_varint, prefix
+from ingest.wire_fields import after_field, copy, open_field, varint_size
+from ingest.wire_primitives import prefix
 from schemas.jit import compiled, inlined
 from schemas.wire import load_u64
 
@@ -30,33 +29,6 @@ _ROWS = types.int64[:, ::1]
 _BODY = types.Array(types.uint8, 1, "C", readonly=True)
 _OPTIONS: Any = {"nogil": True, "cache": True, "_nrt": False}
 _FNV_OFFSET, _FNV_PRIME, _32_BITS = np.uint64(2166136261), np.uint64(16777619), np.uint64(0xFFFFFFFF)
-
-
-@intrinsic
-def _copy(typing_context, target, to, source, position, size):
-    """Copy bytes between arrays that do not overlap."""
-
-    def codegen(context, builder, signature, args):
-        def pointer(at, offset):
-            data = context.make_array(signature.args[at])(context, builder, args[at]).data
-            return builder.gep(data, [offset])
-
-        cgutils.raw_memcpy(builder, pointer(0, args[1]), pointer(2, args[3]), args[4], 1)
-        return context.get_dummy_value()
-
-    return types.none(target, types.int64, source, types.int64, types.int64), codegen
-
-
-@inlined
-def _after(body, p, end, tag):
-    """(start of the value, end of the field) for a field whose tag ended at `p`."""
-    wire = tag & 7
-    if wire == 2:
-        size, p = prefix(body, p, end)
-        return p, p + size
-    if wire == 0:
-        return p, past_varint(body, p, end)
-    return p, p + (8 if wire == 1 else 4)
 
 
 @inlined
@@ -82,7 +54,7 @@ def _trace_id(body, p, end, trace_tag):
     found = np.int64(-1)
     while p < end:
         tag, p = prefix(body, p, end)
-        value, p = _after(body, p, end, tag)
+        value, p = after_field(body, p, end, tag)
         if tag == trace_tag:
             found = value if p - value == 16 else np.int64(-1)
     return found
@@ -109,7 +81,7 @@ def _header(body, p, end, children, containers, container, stretches, count):
     while p < end:
         start = p
         tag, p = prefix(body, p, end)
-        _, p = _after(body, p, end, tag)
+        _, p = after_field(body, p, end, tag)
         if tag == children:
             inside += 1
         else:
@@ -150,7 +122,7 @@ def find(body, trace_tag, partitions, rows, containers, stretches, found):
     while p < size:
         resource_start = p
         tag, p = prefix(body, p, size)
-        q, p = _after(body, p, size, tag)
+        q, p = after_field(body, p, size, tag)
         if tag != RESOURCES:
             continue
         resource = container
@@ -164,7 +136,7 @@ def find(body, trace_tag, partitions, rows, containers, stretches, found):
         while q < p:
             scope_start = q
             tag, q = prefix(body, q, p)
-            r, q = _after(body, q, p, tag)
+            r, q = after_field(body, q, p, tag)
             if tag != CHILDREN:
                 continue
             items_start = r
@@ -177,7 +149,7 @@ def find(body, trace_tag, partitions, rows, containers, stretches, found):
             while r < q:
                 item_start = r
                 tag, r = prefix(body, r, q)
-                value, r = _after(body, r, q, tag)
+                value, r = after_field(body, r, q, tag)
                 if tag != CHILDREN:
                     continue
                 at = _trace_id(body, value, r, trace_tag)
@@ -222,15 +194,6 @@ def sort(rows, count, rest, begins, order):
 
 
 @inlined
-def _varint_size(value):
-    size = np.int64(1)
-    while value > 127:
-        value >>= 7
-        size += 1
-    return size
-
-
-@inlined
 def _scope_size(rows, order, at, end, containers):
     """(bytes of a scope with its items of this part, the first row behind them)."""
     resource = rows[order[at], RESOURCE]
@@ -253,7 +216,7 @@ def _resource_size(rows, order, at, end, containers):
             at += 1
         else:
             inner, at = _scope_size(rows, order, at, end, containers)
-            size += 1 + _varint_size(inner) + inner
+            size += 1 + varint_size(inner) + inner
     return size, at
 
 
@@ -273,22 +236,9 @@ def measure(rows, order, begins, containers, parts):
                 at += 1
             else:
                 inner, at = _resource_size(rows, order, at, end, containers)
-                size += 1 + _varint_size(inner) + inner
+                size += 1 + varint_size(inner) + inner
         parts[partition, 0] = size
         parts[partition, 1] = items
-
-
-@inlined
-def _open(out, p, tag, size):
-    """Write a tag and a length; the position after them."""
-    out[p] = tag
-    p += 1
-    while size > 127:
-        out[p] = (size & 127) | 128
-        p += 1
-        size >>= 7
-    out[p] = size
-    return p + 1
 
 
 @inlined
@@ -296,7 +246,7 @@ def _write_header(body, out, p, containers, container, stretches):
     first = containers[container, FIRST_STRETCH]
     for n in range(first, first + containers[container, STRETCHES]):
         size = stretches[n, 1] - stretches[n, 0]
-        _copy(out, p, body, stretches[n, 0], size)
+        copy(out, p, body, stretches[n, 0], size)
         p += size
     return p
 
@@ -311,7 +261,7 @@ def _write_rows(body, out, p, rows, order, at, end):
         while at < end and rows[order[at], START] == stop:
             stop = rows[order[at], STOP]
             at += 1
-        _copy(out, p, body, start, stop - start)
+        copy(out, p, body, start, stop - start)
         p += stop - start
     return p
 
@@ -332,7 +282,7 @@ def write(body, rows, order, begins, containers, stretches, out):
                 at += 1
                 continue
             size, resource_end = _resource_size(rows, order, at, end, containers)
-            p = _open(out, p, RESOURCES, size)
+            p = open_field(out, p, RESOURCES, size)
             p = _write_header(body, out, p, containers, resource, stretches)
             while at < resource_end:
                 scope = rows[order[at], SCOPE]
@@ -341,7 +291,7 @@ def write(body, rows, order, begins, containers, stretches, out):
                     at += 1
                     continue
                 size, scope_end = _scope_size(rows, order, at, resource_end, containers)
-                p = _open(out, p, CHILDREN, size)
+                p = open_field(out, p, CHILDREN, size)
                 p = _write_header(body, out, p, containers, scope, stretches)
                 p = _write_rows(body, out, p, rows, order, at, scope_end)
                 at = scope_end

@@ -65,6 +65,8 @@ class Reception:
         self._appender = appender
         self._append_timeout_s = settings.append_timeout_s
         self._retry_after_s = settings.retry_after_s
+        self._max_items = settings.max_request_items
+        self._max_elements = settings.max_request_elements
         self._newest_after_ns = int(settings.max_future_s * 1e9)
         self._oldest_before_ns = {
             Signal.TRACES: retention.traces_days * _DAY_NS,
@@ -76,16 +78,30 @@ class Reception:
         self._clock_ns = clock_ns
         self._repeats = Repeats(settings.repeat_window_s, settings.repeats_remembered)
 
-    def submit(self, signal: Signal, transport: str, tenant: str, body: bytes) -> Pending:
+    def submit(
+        self,
+        signal: Signal,
+        transport: str,
+        tenant: str,
+        body: bytes,
+        charge: Callable[[int], None] = lambda _bytes: None,
+    ) -> Pending:
         """Check `body`, an OTLP export request in protobuf, and queue what is good in it.
 
         The same bytes as of a request that may be in the log without its client knowing are not queued again: they wait
         for that one.
 
+        Args:
+            signal: which request `body` is.
+            transport: how it came.
+            tenant: whose it is.
+            body: protobuf bytes.
+            charge: told what memory the request takes beside its body, bytes, before it is taken.
+
         Raises:
             MalformedRequestError: not OTLP, or a tenant outside [A-Za-z0-9._-]{0,128}.
-            TooLargeError: one item alone is over the log's record bound.
-            OverloadedError: the tenant is over its rate.
+            TooLargeError: over a bound on items or elements, or one item alone is over the log's record bound.
+            OverloadedError: the tenant is over its rate; or from `charge`.
             RetryableError: we are stopping.
         """
         if tenant and not _TENANT.fullmatch(tenant):
@@ -103,12 +119,15 @@ class Reception:
             now_ns=now_ns,
             oldest_ns=max(now_ns - self._oldest_before_ns[signal], 0),
             newest_ns=now_ns + self._newest_after_ns,
+            max_items=self._max_items,
+            max_elements=self._max_elements,
+            charge=charge,
         )
         if self._throttle is not None and account is not None:
             self._throttle.charge(account, verdict.items + verdict.rejected)
         receipt = Receipt(signal, verdict.items, verdict.rejected, verdict.reason if verdict.rejected else "")
         if verdict.items or verdict.rejected:
-            durable = self._appender.submit(signal, tenant, verdict.body, verdict.items, verdict.rejected)
+            durable = self._appender.submit(signal, tenant, verdict.body, verdict.items, verdict.rejected, charge)
             return Pending(receipt, durable, tenant, body)
         # A request without items holds nothing that could be lost, or doubled.
         durable = Future()
@@ -116,7 +135,13 @@ class Reception:
         return Pending(receipt, durable)
 
     def receive(
-        self, signal: Signal, transport: str, tenant: str, body: bytes, client_waits: Callable[[], bool] = lambda: True
+        self,
+        signal: Signal,
+        transport: str,
+        tenant: str,
+        body: bytes,
+        client_waits: Callable[[], bool] = lambda: True,
+        charge: Callable[[int], None] = lambda _bytes: None,
     ) -> Receipt:
         """`submit`, then wait until the log holds it.
 
@@ -126,11 +151,12 @@ class Reception:
             tenant: whose it is.
             body: protobuf bytes.
             client_waits: whether there still is somebody to answer; asked from any thread.
+            charge: see `submit`.
 
         Raises:
             LogUnavailableError: the log did not take it, or not in time.
         """
-        pending = self.submit(signal, transport, tenant, body)
+        pending = self.submit(signal, transport, tenant, body, charge)
         soon_s = min(SOON_S, self._append_timeout_s)
         try:
             try:

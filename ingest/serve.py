@@ -17,6 +17,7 @@ from ingest.grpc_receiver import GrpcReceiver
 from ingest.http_receiver import HttpReceiver
 from ingest.receive import Reception
 from ingest.settings import IngestSettings
+from ingest.split import warm_up as warm_up_split
 from ingest.tally import Tally
 from ingest.throttle import Throttle
 from ingest.validate import is_compiled, warm_up
@@ -97,9 +98,8 @@ class Receivers:
             self.stop()
             raise
         self._accepting = True
-        if not is_compiled():
-            self._warm_up = threading.Thread(target=warm_up, name="ingest-warm-up", daemon=True)
-            self._warm_up.start()
+        self._warm_up = threading.Thread(target=_warm_up, name="ingest-warm-up", daemon=True)
+        self._warm_up.start()
 
     def stop(self) -> None:
         """Refuse what is new, answer what is under way, append what is queued, for `append_timeout_s` at most."""
@@ -142,6 +142,12 @@ class Receivers:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+
+def _warm_up() -> None:
+    # Every request is checked, few are split.
+    warm_up()
+    warm_up_split()
 
 
 def is_loopback(host: str) -> bool:

@@ -33,6 +33,21 @@ class IngestSettings(Section):
         description="Largest request after decompression, on both receivers, bytes. Over it: 413 or RESOURCE_EXHAUSTED "
         "without RetryInfo, which tells the client not to retry.",
     )
+    max_request_items: int = Field(
+        100_000,
+        ge=1000,
+        le=1_000_000,
+        description="Spans, data points or log records of one request, and of one record of the log, whatever its "
+        "size. Two bytes are an item, which takes hundreds where it is stored. Over it: 413 or INVALID_ARGUMENT.",
+    )
+    max_request_elements: int = Field(
+        1_000_000,
+        ge=1000,
+        le=10_000_000,
+        description="Messages inside one request: items, the resources, scopes and metrics around them, their events, "
+        "links, exemplars and elements of arrays. Attributes that are not empty do not count. "
+        "Over it: 413 or INVALID_ARGUMENT.",
+    )
     max_json_memory_bytes: int = Field(
         128 * MIB,
         ge=MIB,
@@ -204,7 +219,8 @@ class IngestSettings(Section):
     def _bounds_fit(self) -> Self:
         """A request within its own bound must be admissible alone, or it would be pushed back for ever."""
         for name, needed in (
-            ("max_decompressed_bytes", self.max_decompressed_bytes + self.max_body_bytes),
+            # Twice: where it is split, its parts are copies.
+            ("max_decompressed_bytes", 2 * self.max_decompressed_bytes + self.max_body_bytes),
             (
                 "max_json_memory_bytes",
                 self.max_json_memory_bytes + self.max_decompressed_bytes + self.max_body_bytes,

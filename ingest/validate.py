@@ -8,17 +8,22 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from ingest import validate_walk as rules
 from ingest.containers import cut
 from ingest.precompile import compile_in_child, is_cached
+from ingest.split import is_compiled as is_split_compiled
+from ingest.split import without
 from ingest.wire_schema import SCHEMA
-from schemas.errors import MalformedRequestError
+from schemas.errors import MalformedRequestError, TooLargeError
 from schemas.signals import NAMES, Signal
 
 UINT64_MAX: Final = (1 << 64) - 1
+# A range in Python and in an array; what taking a request apart notes of each of its messages.
+_CUT_BYTES: Final = 160
+_ELEMENT_BYTES: Final = 48
 _COMPILED_FROM: Final = (
     *(f"ingest/{name}.py" for name in ("validate_kernel", "validate_walk", "wire_primitives", "wire_schema")),
     "schemas/wire.py",
@@ -48,23 +53,35 @@ class Verdict:
         rejected: items that were cut out.
         reason: one sentence on them, for `partial_success`; '' when nothing was cut out.
         body: the request to append; the very object that was given when nothing was cut out, b'' when nothing is left.
+        elements: submessages of the request as it was given, which measure its work: see `validate_walk.Scan`.
     """
 
     items: int
     rejected: int
     reason: str
     body: bytes
+    elements: int = field(default=0, compare=False)
 
 
 class _Validator:
     """Which of the two walks is in use: written once, by `warm_up`."""
 
-    walk: Callable[[bytes, int, int, int], rules.Scan] = staticmethod(rules.walk)
+    walk: Callable[[bytes, int, int, int, int, int], rules.Scan] = staticmethod(rules.walk)
     compiled = False
     warming = threading.Lock()
 
 
-def validate(signal: Signal, body: bytes, *, now_ns: int, oldest_ns: int, newest_ns: int) -> Verdict:
+def validate(
+    signal: Signal,
+    body: bytes,
+    *,
+    now_ns: int,
+    oldest_ns: int,
+    newest_ns: int,
+    max_items: int = rules.NO_BOUND,
+    max_elements: int = rules.NO_BOUND,
+    charge: Callable[[int], None] = lambda _bytes: None,
+) -> Verdict:
     """Check `body`, an Export*ServiceRequest or several concatenated; thread-safe, and the GIL is free meanwhile.
 
     Args:
@@ -73,19 +90,36 @@ def validate(signal: Signal, body: bytes, *, now_ns: int, oldest_ns: int, newest
         now_ns: Unix nanoseconds, for the wording of a reason only.
         oldest_ns: items with an earlier time are rejected; Unix nanoseconds. An unset time is accepted.
         newest_ns: items with a later time are rejected.
+        max_items: spans, data points or log records that it may hold, rejected ones too.
+        max_elements: elements that it may hold.
+        charge: told the bytes of memory that cutting takes, before they are taken; what it raises is passed on.
 
     Raises:
         MalformedRequestError: the wire structure is broken; names byte offset, message and rule.
+        TooLargeError: over `max_items` or `max_elements`.
     """
     root = SCHEMA.roots[signal]
     try:
-        scan = _Validator.walk(body, root, _uint64(oldest_ns), _uint64(newest_ns))
+        scan = _Validator.walk(body, root, _uint64(oldest_ns), _uint64(newest_ns), max_items, max_elements)
     except rules.BrokenError as error:
+        where = f"in the first {error.broken.position} of {len(body)} bytes"
+        if error.broken.rule == rules.TOO_MANY_ITEMS:
+            item = NAMES[signal].item
+            raise TooLargeError(
+                f"max_request_items: at most {max_items} {item} a request; received more, {max_items} {where}"
+            ) from None
+        if error.broken.rule == rules.TOO_MANY_ELEMENTS:
+            raise TooLargeError(
+                f"max_request_elements: at most {max_elements} messages inside a request; received more, "
+                f"{max_elements} {where}"
+            ) from None
         raise MalformedRequestError(_broken_rule(signal, error.broken)) from None
     if scan.fault is None:
-        return Verdict(scan.items, 0, "", body)
+        return Verdict(scan.items, 0, "", body, scan.elements)
     reason = _reason(signal, body, scan, scan.fault, now_ns, oldest_ns, newest_ns)
-    return Verdict(scan.items - scan.lost, scan.lost, reason, cut(signal, body, scan.cuts))
+    charge(len(body) + _CUT_BYTES * len(scan.cuts) + _ELEMENT_BYTES * scan.elements)
+    left = without(signal, body, scan.cuts) if is_split_compiled() else cut(signal, body, scan.cuts)
+    return Verdict(scan.items - scan.lost, scan.lost, reason, left, scan.elements)
 
 
 def is_compiled() -> bool:

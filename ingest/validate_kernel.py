@@ -26,8 +26,12 @@ from ingest.validate_walk import (
     FAULT_TIME,
     FIELD_ZERO,
     GROUP,
+    LEAST_ATTRIBUTE_BYTES,
     LEVEL_MAX,
+    NO_BOUND,
     TOO_DEEP,
+    TOO_MANY_ELEMENTS,
+    TOO_MANY_ITEMS,
     TRUNCATED,
     TWICE,
     WRONG_WIRE_TYPE,
@@ -70,18 +74,21 @@ ZERO = np.uint64(0)
         types.int64,
         types.uint64,
         types.uint64,
+        types.int64,
+        types.int64,
         types.int64[:, ::1],
         types.int64[::1],
     ),
     nogil=True,
     cache=True,
 )
-def scan(body, table, root, oldest, newest, ranges, found):
-    """Walk one request; returns 0 or the code of the broken structural rule.
+def scan(body, table, root, oldest, newest, most_items, most_elements, ranges, found):
+    """Walk one request; returns 0 or the code of the broken structural rule. It ends at the first item or element that
+    is one too many, so that a refusal costs no more than what is allowed.
 
     `ranges` (n, 2) takes [start, end) of the first n rejected fields, tag included. `found` takes items, lost items,
     number of ranges, position, message and tag of the broken rule, then code, position, size, value, message and tag of
-    the first fault of an item, and at last what the code was compiled from.
+    the first fault of an item, what the code was compiled from, and elements.
     """
     size = len(body)
     stack = np.empty((DEPTH_MAX + 1, 2), np.int64)
@@ -94,6 +101,7 @@ def scan(body, table, root, oldest, newest, ranges, found):
     cuts[0, 3] = 0
     cuts[0, 4] = 0
     items = np.int64(0)
+    elements = np.int64(0)
     lost = np.int64(0)
     count = np.int64(0)
     error = np.int64(0)
@@ -143,6 +151,7 @@ def scan(body, table, root, oldest, newest, ranges, found):
                 found[2] = count
                 found[6] = fault
                 found[12] = FINGERPRINT
+                found[13] = elements
                 return 0
             depth -= 1
             end = stack[depth, 0]
@@ -184,17 +193,24 @@ def scan(body, table, root, oldest, newest, ranges, found):
                 if child == KEY_VALUE and shallow and is_plain_attribute(body, p, stop, size):
                     p = stop
                     continue
-                if depth == DEPTH_MAX:
+                if depth == DEPTH_MAX or (child == ANY_VALUE and level == LEVEL_MAX):
                     error = TOO_DEEP
+                    break
+                if child == KEY_VALUE:
+                    elements += length < LEAST_ATTRIBUTE_BYTES
+                elif kind != KEY_VALUE:
+                    elements += 1
+                if elements > most_elements:
+                    error = TOO_MANY_ELEMENTS
+                    break
+                if child == ITEM and items == most_items:
+                    error = TOO_MANY_ITEMS
                     break
                 stack[depth, 0] = end
                 stack[depth, 1] = message | kind << 8 | level << 11 | seen << 17
                 depth += 1
                 if child == ANY_VALUE:
                     level += 1
-                    if level > LEVEL_MAX:
-                        error = TOO_DEEP
-                        break
                 elif CONTAINER <= child <= ITEM:
                     cut += 1
                     cuts[cut, 0] = start
@@ -306,32 +322,35 @@ def scan(body, table, root, oldest, newest, ranges, found):
     return error
 
 
-def compiled_walk(body: bytes, root: int, oldest: int, newest: int) -> Scan:
+def compiled_walk(
+    body: bytes, root: int, oldest: int, newest: int, most_items: int = NO_BOUND, most_elements: int = NO_BOUND
+) -> Scan:
     """`validate_walk.walk`, compiled: the same arguments, result and error. Holds the GIL for microseconds only."""
     wire = np.frombuffer(body, np.uint8)
-    found = np.zeros(13, np.int64)
-    window = (np.uint64(oldest), np.uint64(newest))
-    rule = scan(wire, SCHEMA.table, root, *window, _NO_RANGES, found)
+    found = np.zeros(_FOUND, np.int64)
+    given = (SCHEMA.table, root, np.uint64(oldest), np.uint64(newest), most_items, most_elements)
+    rule = scan(wire, *given, _NO_RANGES, found)
     if rule:
         raise BrokenError(Broken(int(rule), int(found[3]), int(found[4]), int(found[5])))
     count = int(found[2])
     if count == 0:
-        return Scan(int(found[0]), 0, [], None)
+        return Scan(int(found[0]), int(found[13]), 0, [], None)
     # Only a request with faults is walked twice: the first walk says how many ranges there are to keep.
     ranges = np.empty((count, 2), np.int64)
-    scan(wire, SCHEMA.table, root, *window, ranges, found)
+    scan(wire, *given, ranges, found)
     fault = Fault(*(int(value) for value in found[6:12]))
     if fault.rule == FAULT_TIME:
         fault = fault._replace(value=fault.value % (1 << 64))
-    return Scan(int(found[0]), int(found[1]), [(int(start), int(end)) for start, end in ranges], fault)
+    return Scan(int(found[0]), int(found[13]), int(found[1]), [(start, end) for start, end in ranges.tolist()], fault)
 
 
 def _fingerprint_compiled() -> int:
-    found = np.zeros(13, np.int64)
-    scan(np.frombuffer(b"", np.uint8), SCHEMA.table, 0, np.uint64(0), np.uint64(0), _NO_RANGES, found)
+    found = np.zeros(_FOUND, np.int64)
+    scan(np.frombuffer(b"", np.uint8), SCHEMA.table, 0, ZERO, ZERO, 0, 0, _NO_RANGES, found)
     return int(found[12])
 
 
+_FOUND = 14
 _NO_RANGES = np.empty((0, 2), np.int64)
 if _fingerprint_compiled() != FINGERPRINT:
     scan.recompile()

@@ -14,6 +14,7 @@ from ingest.wire_schema import (
     CONTAINER,
     ID,
     ITEM,
+    KEY_VALUE,
     MESSAGE,
     PACKED_FIXED64,
     PACKED_VARINT,
@@ -28,8 +29,11 @@ LEVEL_MAX: Final = 32
 DEPTH_MAX: Final = 100
 
 (BAD_TAG, FIELD_ZERO, WRONG_WIRE_TYPE, GROUP, BAD_WIRE_TYPE, BAD_VARINT, BAD_LENGTH, TRUNCATED, BAD_PACKED, TWICE,
- TOO_DEEP) = range(1, 12)  # fmt: skip
+ TOO_DEEP, TOO_MANY_ITEMS, TOO_MANY_ELEMENTS) = range(1, 14)  # fmt: skip
 FAULT_ID, FAULT_TEXT, FAULT_TIME = range(1, 4)
+# A KeyValue shorter than this says nothing; the bytes of any other pay for what it costs.
+LEAST_ATTRIBUTE_BYTES: Final = 4
+NO_BOUND: Final = 1 << 62
 
 
 class Broken(NamedTuple):
@@ -53,9 +57,13 @@ class Fault(NamedTuple):
 
 
 class Scan(NamedTuple):
-    """What a walk found. `cuts` are the byte ranges [start, end) of the fields to remove, disjoint and in order."""
+    """What a walk found. `cuts` are the byte ranges [start, end) of the fields to remove, disjoint and in order.
+
+    `elements` are the submessages of the request but for attributes that say something and their values.
+    """
 
     items: int
+    elements: int
     lost: int
     cuts: list[tuple[int, int]]
     fault: Fault | None
@@ -103,12 +111,15 @@ def _is_utf8(text: bytes) -> bool:
 class _Walk:
     """One request under way. Recursion is bounded by DEPTH_MAX."""
 
-    def __init__(self, body: bytes, oldest: int, newest: int) -> None:
+    def __init__(self, body: bytes, oldest: int, newest: int, most_items: int, most_elements: int) -> None:
         self.body = body
         self.oldest = oldest
         self.newest = newest
+        self.most_items = most_items
+        self.most_elements = most_elements
         self.rows: list[list[int]] = _ROWS
         self.items = 0
+        self.elements = 0
         self.lost = 0
         self.cuts: list[tuple[int, int]] = []
         self.fault: Fault | None = None
@@ -167,6 +178,14 @@ class _Walk:
                     below = level + (kind == ANY_VALUE)
                     if depth == DEPTH_MAX or below > LEVEL_MAX:
                         raise BrokenError(Broken(TOO_DEEP, start, message, tag))
+                    if kind == KEY_VALUE:
+                        self.elements += length < LEAST_ATTRIBUTE_BYTES
+                    elif message != _KEY_VALUE:
+                        self.elements += 1
+                    if self.elements > self.most_elements:
+                        raise BrokenError(Broken(TOO_MANY_ELEMENTS, start, message, tag))
+                    if kind == ITEM and self.items == self.most_items:
+                        raise BrokenError(Broken(TOO_MANY_ITEMS, start, message, tag))
                     if kind in (ITEM, CONTAINER):
                         self.removable(start, p, stop, entry >> 10, kind, below, depth + 1)
                     else:
@@ -217,14 +236,17 @@ class _Walk:
 
 
 _ROWS: Final[list[list[int]]] = SCHEMA.table.tolist()
+_KEY_VALUE: Final = next(at for at, message in enumerate(SCHEMA.messages) if message.name == "KeyValue")
 
 
-def walk(body: bytes, root: int, oldest: int, newest: int) -> Scan:
+def walk(
+    body: bytes, root: int, oldest: int, newest: int, most_items: int = NO_BOUND, most_elements: int = NO_BOUND
+) -> Scan:
     """Walk one request; times are Unix nanoseconds within UInt64, both bounds included.
 
     Raises:
-        BrokenError: a structural rule does not hold.
+        BrokenError: a structural rule does not hold, or there are more items or elements than may be.
     """
-    state = _Walk(body, oldest, newest)
+    state = _Walk(body, oldest, newest, most_items, most_elements)
     state.message(0, len(body), root, 0, 0)
-    return Scan(state.items, state.lost, state.cuts, state.fault)
+    return Scan(state.items, state.elements, state.lost, state.cuts, state.fault)
