@@ -2,37 +2,65 @@
 
 Work comes in steps of milliseconds, and a request that has taken its step waits for its next turn behind the others of
 its tenant. So a large request delays a small one by one step, however many large ones came before, and whatever name
-they gave. One peer never holds all threads, and one tenant of it leaves one to the others.
+they gave. One peer never holds all threads, and one tenant of it leaves one to the others. A first step goes before
+the further steps of others, which half of the threads take at most: most requests are one step.
 """
 
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict, deque
-from collections.abc import Generator
+from collections import Counter, OrderedDict, deque
+from collections.abc import Callable, Generator
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 # What runs until it yields is a step; what it returns is the result.
 Steps = Generator[None, None, Any]
+# Begun requests get every ninth step at least, or a stream of small ones would hold them up for ever.
+_NEW_IN_A_ROW = 8
 
 
 @dataclass(slots=True)
 class _Job:
-    """One request under way."""
+    """One request under way, and whose it is."""
 
+    peer: str
+    tenant: str
     steps: Steps
     future: Future[Any]
     begun: bool = False
 
 
-@dataclass(slots=True)
-class _Peer:
-    """What waits of one peer, by tenant in the order of their turns, and how many steps run now."""
+class _Turns:
+    """Jobs that wait: by peer, then by tenant, each in the order of their turns."""
 
-    waiting: OrderedDict[str, deque[_Job]] = field(default_factory=OrderedDict)
-    running: dict[str, int] = field(default_factory=dict)
+    def __init__(self) -> None:
+        self._peers: OrderedDict[str, OrderedDict[str, deque[_Job]]] = OrderedDict()
+
+    def __bool__(self) -> bool:
+        return bool(self._peers)
+
+    def put(self, job: _Job) -> None:
+        self._peers.setdefault(job.peer, OrderedDict()).setdefault(job.tenant, deque()).append(job)
+
+    def take(self, may_run: Callable[[str, str], bool]) -> _Job | None:
+        """Whose turn it is among those who may run."""
+        for peer, tenants in self._peers.items():
+            for tenant, jobs in tenants.items():
+                if not may_run(peer, tenant):
+                    continue
+                job = jobs.popleft()
+                if jobs:
+                    tenants.move_to_end(tenant)
+                else:
+                    del tenants[tenant]
+                if tenants:
+                    self._peers.move_to_end(peer)
+                else:
+                    del self._peers[peer]
+                return job
+        return None
 
 
 class FairPool:
@@ -41,7 +69,13 @@ class FairPool:
     def __init__(self, threads: int, name: str) -> None:
         self._most_of_peer = max(1, threads - 1)
         self._most_of_tenant = max(1, threads - 2)
-        self._peers: OrderedDict[str, _Peer] = OrderedDict()
+        self._most_begun = max(1, threads // 2)
+        self._new = _Turns()
+        self._begun = _Turns()
+        self._new_in_a_row = 0
+        self._running_begun = 0
+        # By peer, and by peer and tenant: how many steps run now.
+        self._running: Counter[str | tuple[str, str]] = Counter()
         self._changed = threading.Condition()
         self._closed = False
         for number in range(threads):
@@ -53,11 +87,12 @@ class FairPool:
         Raises:
             RuntimeError: after `shutdown`.
         """
-        job = _Job(steps, Future())
+        job = _Job(peer, tenant, steps, Future())
         with self._changed:
             if self._closed:
                 raise RuntimeError("the pool is shut down")
-            self._wait_for_turn(peer, tenant, job)
+            self._new.put(job)
+            self._changed.notify()
         return job.future
 
     def shutdown(self) -> None:
@@ -66,49 +101,48 @@ class FairPool:
             self._closed = True
             self._changed.notify_all()
 
-    def _wait_for_turn(self, peer: str, tenant: str, job: _Job) -> None:
-        self._peers.setdefault(peer, _Peer()).waiting.setdefault(tenant, deque()).append(job)
-        self._changed.notify()
+    def _may_run(self, peer: str, tenant: str) -> bool:
+        return self._running[peer] < self._most_of_peer and self._running[peer, tenant] < self._most_of_tenant
 
-    def _next(self) -> tuple[str, str, _Job] | None:
-        """Whose turn it is; None where nobody who waits may run now."""
-        for name, peer in self._peers.items():
-            if not peer.waiting or sum(peer.running.values()) >= self._most_of_peer:
-                continue
-            for tenant, jobs in peer.waiting.items():
-                if peer.running.get(tenant, 0) >= self._most_of_tenant:
-                    continue
-                job = jobs.popleft()
-                if jobs:
-                    peer.waiting.move_to_end(tenant)
-                else:
-                    del peer.waiting[tenant]
-                peer.running[tenant] = peer.running.get(tenant, 0) + 1
-                self._peers.move_to_end(name)
-                return name, tenant, job
-        return None
+    def _next(self) -> _Job | None:
+        """What runs next; None where nobody who waits may run now."""
+        may_go_on = self._running_begun < self._most_begun
+        job = None
+        if may_go_on and self._new_in_a_row >= _NEW_IN_A_ROW:
+            job = self._begun.take(self._may_run)
+        job = job or self._new.take(self._may_run)
+        if job is None and may_go_on:
+            job = self._begun.take(self._may_run)
+        if job is not None:
+            self._new_in_a_row = 0 if job.begun else self._new_in_a_row + 1
+            self._running_begun += job.begun
+            self._running[job.peer] += 1
+            self._running[job.peer, job.tenant] += 1
+        return job
 
     def _run(self) -> None:
         while True:
             with self._changed:
-                while (turn := self._next()) is None:
-                    if self._closed and not any(peer.waiting for peer in self._peers.values()):
+                while (job := self._next()) is None:
+                    if self._closed and not self._new and not self._begun:
                         return
                     self._changed.wait()
-            name, tenant, job = turn
+            was_begun = job.begun
             goes_on = _step(job)
             with self._changed:
-                peer = self._peers[name]
-                peer.running[tenant] -= 1
-                if not peer.running[tenant]:
-                    del peer.running[tenant]
+                self._running_begun -= was_begun
+                for key in (job.peer, (job.peer, job.tenant)):
+                    self._running[key] -= 1
+                    if not self._running[key]:
+                        del self._running[key]
                 if goes_on:
-                    self._wait_for_turn(name, tenant, job)
-                elif not peer.waiting and not peer.running:
-                    del self._peers[name]
+                    self._begun.put(job)
                 # A thread that lies still may now run what was over a bound.
-                self._changed.notify()
-            del job, turn
+                if self._closed:
+                    self._changed.notify_all()
+                else:
+                    self._changed.notify()
+            del job
 
 
 def _step(job: _Job) -> bool:

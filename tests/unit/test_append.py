@@ -91,6 +91,16 @@ def test_a_record_is_coalesced_up_to_its_size_and_no_further() -> None:
     assert [(len(entry.value), entry.items) for entry in log.commits[1]] == [(800, 2), (800, 2), (400, 1)]
 
 
+def test_a_record_is_coalesced_up_to_its_items_and_no_further() -> None:
+    log = MemoryLog()
+    with appending(log, max_request_items=1000) as appender:
+        with held(log, appender):
+            futures = [appender.submit(Signal.TRACES, "", b"x", 400, 0) for _ in range(5)]
+        for future in futures:
+            future.result(10)
+    assert [(len(entry.value), entry.items) for entry in log.commits[1]] == [(2, 800), (2, 800), (1, 400)]
+
+
 def test_a_lone_small_request_waits_no_longer_than_the_linger() -> None:
     log = MemoryLog()
     with appending(log, coalesce_linger_ms=5) as appender:
