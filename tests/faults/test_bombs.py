@@ -179,9 +179,17 @@ def took_s(send: Callable[[], tuple[int, str]]) -> float:
     raise AssertionError("thirty refusals in a row")
 
 
-@pytest.mark.parametrize("tenants", ["one each", "one name"])
 @pytest.mark.parametrize(
-    "kind", ["gzip of empty spans", "gzip of strings", "JSON of empty events", "gRPC of empty spans"]
+    ("kind", "tenants"),
+    [
+        ("gzip of empty spans", "one each"),
+        ("gzip of empty spans", "one name"),
+        ("JSON of empty events", "one each"),
+        ("JSON of empty events", "one name"),
+        ("gRPC of empty spans", "one each"),
+        # These are taken, 32 MB each: under one name they are the sender's own, and its share is what pushes it back.
+        ("gzip of strings", "one each"),
+    ],
 )
 def test_honest_requests_are_answered_within_a_second_beside_attackers(target: Target, kind: str, tenants: str) -> None:
     in_protobuf, in_json = bombs.protobuf(), bombs.of_json()

@@ -99,3 +99,23 @@ def test_a_failure_is_its_own_and_a_withdrawn_request_does_not_run(gate: threadi
     pool.shutdown()
     with pytest.raises(RuntimeError, match="shut down"):
         pool.submit("peer", "", recording("late", 1, ran))
+
+
+def test_a_first_step_goes_before_the_further_steps_of_others_but_not_for_ever(gate: threading.Event) -> None:
+    pool, begun, ran = FairPool(1, "test"), threading.Semaphore(0), list[str]()
+    small: list[Any] = []
+
+    def large(submits: int) -> Generator[None, None, None]:
+        small.extend(pool.submit("peer", "", recording("small", 1, ran)) for _ in range(submits))
+        yield
+        ran.append("large")
+
+    pool.submit("first", "", waiting(gate, begun))
+    begun.acquire()
+    futures = [pool.submit("peer", "", large(submits)) for submits in (0, 20)]
+    gate.set()
+    for future in [*futures, *small]:
+        future.result(30)
+    assert ran[0] == "small"
+    assert ran.index("large") <= 8
+    pool.shutdown()
