@@ -74,8 +74,8 @@ def rows(client: Client) -> dict[str, tuple[int, int]]:
     return found
 
 
-def opened(folder: Path) -> EmbeddedStore:
-    return EmbeddedStore(folder, StoreSettings(http_port=free_port(), start_timeout_s=60))
+def opened(folder: Path, start_timeout_s: float = 60) -> EmbeddedStore:
+    return EmbeddedStore(folder, StoreSettings(http_port=free_port(), start_timeout_s=start_timeout_s))
 
 
 def asking(store: EmbeddedStore) -> Client:
@@ -325,6 +325,7 @@ def test_without_the_look_the_engine_does_not_start(
     ENDS[what](store)
     with monkeypatch.context() as patched:
         patched.setattr(child, "ENGINE_MODULE", "tests.engine_without_a_look")
+        # An engine that a signal ended is started again until the time is over.
         with pytest.raises(StoreUnavailableError):
-            opened(store.folder).start()
+            opened(store.folder, start_timeout_s=5).start()
     holds(store.folder, whole)
