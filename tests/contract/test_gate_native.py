@@ -9,12 +9,14 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
 from sluiceway.embedded.backend import Backend
 from sluiceway.embedded.users import READER, WRITER
 from sluiceway.gate.native import NativeLimits
+from sluiceway.gate.slots import Slots
 from tests.native_gate_under_test import READER_PASSWORD, Gate, Spy, native_gate
 from tests.native_protocol import (
     CANCEL,
@@ -257,7 +259,7 @@ def test_silence_is_bounded(spy: Spy, limits: NativeLimits, sent: bytes) -> None
 
 
 def test_silent_connections_do_not_keep_others_out(spy: Spy) -> None:
-    with native_gate(spy.backend, limits=NativeLimits(handshakes_max=4)) as gate:
+    with native_gate(spy.backend, limits=NativeLimits(hello_s=600, handshakes_max=4)) as gate:
         silent = [ByHand(gate.port) for _ in range(40)]
         with ByHand(gate.port) as client:
             assert client.greet().startswith(b"\x00")
@@ -293,6 +295,22 @@ def test_readers_do_not_take_the_writers_connections(spy: Spy) -> None:
         writer.send(hello(WRITER, "password"))
 
         assert writer.until(b"and more") == spy.greeting
+
+
+def test_an_engine_that_says_nothing_yet_keeps_the_slot(spy: Spy, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sluiceway.gate.native_connection._ENDED_S", 0.02)
+    one = partial(Slots, 1, 1, wait_s=0.2, waiting_max=8)
+    with native_gate(spy.backend, slots=one) as gate, ByHand(gate.port) as first, ByHand(gate.port) as second:
+        first.greet()
+        second.greet()
+        first.send(query("SELECT 1"), EMPTY_DATA)
+        spy.await_bytes(EMPTY_DATA)
+        second.send(query("SELECT 2"), EMPTY_DATA)
+
+        assert Refusal.read(second.until(b"\x00\x00")).code == 202
+        first.send(PING)
+        second.send(query("SELECT 3"), EMPTY_DATA)
+        spy.await_bytes(b"SELECT 3")
 
 
 def test_an_answer_that_nobody_takes_is_not_kept_in_memory_and_ends(spy: Spy) -> None:

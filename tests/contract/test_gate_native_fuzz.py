@@ -145,7 +145,7 @@ async def _play(port: int, session: list[bytes]) -> None:
                 await asyncio.sleep(0)
             writer.write_eof()
             await reader.read()
-        except ConnectionError:
+        except OSError:
             pass
         finally:
             writer.close()
