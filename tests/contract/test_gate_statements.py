@@ -137,7 +137,9 @@ def test_what_people_and_their_tools_ask_passes(statement: str) -> None:
         ("SELECT 1 INTO\nOUTFILE 'x'", "INTO OUTFILE"),
         ("SELECT 'a\x00b'", "NUL"),
         ("SELECT * FROM {f:String}('x')", "by name"),
-        ("SELECT " + "1," * MAX_STATEMENT_BYTES, "at most"),
+        ("SELECT " + "1," * MAX_STATEMENT_BYTES, "bytes, received"),
+        ("SELECT " + "1," * 100_000, "words, signs"),
+        ("SELECT " + "if" * 100_000 + "(1)", "is not among"),
     ],
 )
 def test_what_is_refused_says_why(statement: str, reason: str) -> None:

@@ -85,7 +85,9 @@ def shipped(folders: tuple[str, ...]) -> dict[str, str]:
     return {of: path for name, path in imported(folders).items() if (of := distribution(name)) is not None}
 
 
-@pytest.mark.parametrize(("folders", "declared"), [(PRODUCT, DIRECT), (BESIDE, DIRECT | DEVELOPING)], ids=["product", "beside it"])
+@pytest.mark.parametrize(
+    ("folders", "declared"), [(PRODUCT, DIRECT), (BESIDE, DIRECT | DEVELOPING)], ids=["product", "beside it"]
+)
 def test_what_is_imported_is_declared(folders: tuple[str, ...], declared: set[str]) -> None:
     found = shipped(folders)
 
