@@ -246,7 +246,15 @@ def test_attacks_over_the_native_port_fail_too(matrix: Matrix, tmp_path: Path, e
             for attack in matrix.kinds[kind]
             if is_a_statement(attack)
         ),
-        *(("SELECT 1", {each.name: changed(each, str(matrix.targets.part))}, Must.BE_REFUSED) for each in locked),
+        *(
+            # HTTP refuses the settings that the engine leaves open; over the native protocol they change no answer.
+            (
+                "SELECT 1",
+                {each.name: changed(each, str(matrix.targets.part))},
+                Must.BE_HARMLESS if each.name in LEFT_OPEN else Must.BE_REFUSED,
+            )
+            for each in locked
+        ),
     ]
     written = [(attack.statement, {}, attack.must) for attack in matrix.kinds["statements"] if is_a_statement(attack)]
     asked = asked if every == 1 else [*asked[::every], *written[::2]]
