@@ -1,7 +1,7 @@
 """Bounds on what is under way: requests and bytes, both receivers together. Over a bound we push back, never queue.
 
-One tenant or signal cannot take it all: each may hold a multiple of what is free, `share / (1 - share)`. So one alone
-comes to `share` of the bound, several that flood together leave some of it, and whoever comes next finds room.
+One tenant, signal or peer cannot take it all: each may hold a multiple of what is free, `share / (1 - share)`. So one
+alone comes to `share` of the bound, several that flood together leave some of it, and whoever comes next finds room.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _TENANT_CHARACTERS = 129
 
 
 class _Held:
-    """What one tenant or signal holds now."""
+    """What one tenant, signal or peer holds now."""
 
     __slots__ = ("bytes", "requests")
 
@@ -37,12 +37,14 @@ class Admission:
         self._max_bytes = settings.max_in_flight_bytes
         self._tenant_share = settings.max_tenant_share
         self._signal_share = settings.max_signal_share
+        self._peer_share = settings.max_peer_share
         self._retry_after_s = settings.retry_after_s
         self._throttle = throttle
         self._lock = threading.Lock()
         self._requests = 0
         self._bytes = 0
         self._tenants: dict[str, _Held] = {}
+        self._peers: dict[str, _Held] = {}
         self._signals = {signal: _Held() for signal in Signal}
         self._closed = False
 
@@ -61,11 +63,12 @@ class Admission:
         """Tenants that have a request under way."""
         return len(self._tenants)
 
-    def enter(self, signal: Signal, tenant: str) -> Ticket:
-        """Admit one request, before its body is read.
+    def expect(self, signal: Signal, tenant: str, peer: str = "") -> None:
+        """Ask, before a body is read, whether its request would be admitted now; takes nothing.
 
         Raises:
-            OverloadedError: too many are under way, in all or of this tenant or signal; or the tenant is over its rate.
+            OverloadedError: too many are under way, in all or of this tenant, signal or peer; or the tenant is over its
+                rate.
             RetryableError: we are stopping.
         """
         tenant = tenant[:_TENANT_CHARACTERS]
@@ -76,32 +79,60 @@ class Admission:
                 raise RetryableError(
                     "receiver: is stopping, send to another or again", retry_after_s=self._retry_after_s
                 )
-            if self._requests >= self._max_requests:
-                raise OverloadedError(
-                    f"max_concurrent_requests: at most {self._max_requests} requests at one time",
-                    retry_after_s=self._retry_after_s,
-                )
+            self._refuse_over_bounds(self._signals[signal], self._tenants.get(tenant), self._peers.get(peer))
+
+    def enter(self, signal: Signal, tenant: str, peer: str = "", *, expected: bool = False) -> Ticket:
+        """Admit one request, when its body is there.
+
+        Args:
+            signal: what it holds.
+            tenant: whom it names.
+            peer: who sends it, as `schemas.connections.peer_of` has it; '' where that is not known, and no bound.
+            expected: `expect` let it come, so it is taken although we may be stopping since.
+
+        Raises:
+            OverloadedError: as `expect`.
+            RetryableError: as `expect`.
+        """
+        tenant = tenant[:_TENANT_CHARACTERS]
+        if not expected:
+            self.expect(signal, tenant, peer)
+        with self._lock:
             of_signal = self._signals[signal]
-            of_tenant = self._tenants.get(tenant)
-            free = self._max_requests - self._requests - 1
-            # The only request of its kind needs no share: it may be as large as the bound itself.
-            if of_tenant is not None and _over(self._tenant_share, of_tenant.requests + 1, free):
-                raise self._over_share("max_tenant_share", self._tenant_share, f"{of_tenant.requests} requests")
-            if of_signal.requests and _over(self._signal_share, of_signal.requests + 1, free):
-                raise self._over_share("max_signal_share", self._signal_share, f"{of_signal.requests} requests")
+            of_tenant, of_peer = self._tenants.get(tenant), self._peers.get(peer)
+            self._refuse_over_bounds(of_signal, of_tenant, of_peer)
             if of_tenant is None:
                 of_tenant = self._tenants[tenant] = _Held()
+            if of_peer is None and peer:
+                of_peer = self._peers[peer] = _Held()
             self._requests += 1
             of_signal.requests += 1
             of_tenant.requests += 1
-        return Ticket(self, of_signal, tenant, of_tenant)
+            if of_peer is not None:
+                of_peer.requests += 1
+        return Ticket(self, of_signal, tenant, of_tenant, peer, of_peer)
+
+    def _refuse_over_bounds(self, of_signal: _Held, of_tenant: _Held | None, of_peer: _Held | None) -> None:
+        if self._requests >= self._max_requests:
+            raise OverloadedError(
+                f"max_concurrent_requests: at most {self._max_requests} requests at one time",
+                retry_after_s=self._retry_after_s,
+            )
+        free = self._max_requests - self._requests - 1
+        # The only request of its kind needs no share: it may be as large as the bound itself.
+        if of_tenant is not None and _over(self._tenant_share, of_tenant.requests + 1, free):
+            raise self._over_share("max_tenant_share", self._tenant_share, f"{of_tenant.requests} requests")
+        if of_signal.requests and _over(self._signal_share, of_signal.requests + 1, free):
+            raise self._over_share("max_signal_share", self._signal_share, f"{of_signal.requests} requests")
+        if of_peer is not None and _over(self._peer_share, of_peer.requests + 1, free):
+            raise self._over_share("max_peer_share", self._peer_share, f"{of_peer.requests} requests")
 
     def close(self) -> None:
         """Admit nothing more; what is under way goes on."""
         with self._lock:
             self._closed = True
 
-    def grow(self, size_bytes: int, of_signal: _Held, of_tenant: _Held) -> None:
+    def grow(self, size_bytes: int, of_signal: _Held, of_tenant: _Held, of_peer: _Held | None) -> None:
         with self._lock:
             free = self._max_bytes - self._bytes - size_bytes
             if free < 0:
@@ -114,11 +145,15 @@ class Admission:
                 raise self._over_share("max_tenant_share", self._tenant_share, f"{of_tenant.bytes} bytes")
             if of_signal.requests > 1 and _over(self._signal_share, of_signal.bytes + size_bytes, free):
                 raise self._over_share("max_signal_share", self._signal_share, f"{of_signal.bytes} bytes")
+            if of_peer is not None:
+                if of_peer.requests > 1 and _over(self._peer_share, of_peer.bytes + size_bytes, free):
+                    raise self._over_share("max_peer_share", self._peer_share, f"{of_peer.bytes} bytes")
+                of_peer.bytes += size_bytes
             self._bytes += size_bytes
             of_signal.bytes += size_bytes
             of_tenant.bytes += size_bytes
 
-    def leave(self, size_bytes: int, of_signal: _Held, tenant: str, of_tenant: _Held) -> None:
+    def leave(self, size_bytes: int, of_signal: _Held, tenant: str, of_tenant: _Held, peer: str) -> None:
         with self._lock:
             self._bytes -= size_bytes
             self._requests -= 1
@@ -128,6 +163,12 @@ class Admission:
             of_tenant.requests -= 1
             if not of_tenant.requests:
                 del self._tenants[tenant]
+            if peer:
+                of_peer = self._peers[peer]
+                of_peer.bytes -= size_bytes
+                of_peer.requests -= 1
+                if not of_peer.requests:
+                    del self._peers[peer]
 
     def _over_share(self, setting: str, share: float, held: str) -> OverloadedError:
         whose = setting.split("_")[1]
@@ -145,27 +186,31 @@ def _over(share: float, held: int, free: int) -> bool:
 class Ticket:
     """One admitted request and the bytes that it holds. Used by one thread or task at a time; close it exactly once."""
 
-    __slots__ = ("_admission", "_of_signal", "_of_tenant", "_tenant", "size_bytes")
+    __slots__ = ("_admission", "_of_peer", "_of_signal", "_of_tenant", "_peer", "_tenant", "size_bytes")
 
-    def __init__(self, admission: Admission, of_signal: _Held, tenant: str, of_tenant: _Held) -> None:
+    def __init__(
+        self, admission: Admission, of_signal: _Held, tenant: str, of_tenant: _Held, peer: str, of_peer: _Held | None
+    ) -> None:
         self._admission = admission
         self._of_signal = of_signal
         self._tenant = tenant
         self._of_tenant = of_tenant
+        self._peer = peer
+        self._of_peer = of_peer
         self.size_bytes = 0
 
     def grow(self, size_bytes: int) -> None:
         """Admit more bytes for this request.
 
         Raises:
-            OverloadedError: too many bytes are under way, in all or of its tenant or signal; nothing was added.
+            OverloadedError: too many bytes are under way, in all or of its tenant, signal or peer; nothing was added.
         """
-        self._admission.grow(size_bytes, self._of_signal, self._of_tenant)
+        self._admission.grow(size_bytes, self._of_signal, self._of_tenant, self._of_peer)
         self.size_bytes += size_bytes
 
     def close(self) -> None:
         """Give everything back."""
-        self._admission.leave(self.size_bytes, self._of_signal, self._tenant, self._of_tenant)
+        self._admission.leave(self.size_bytes, self._of_signal, self._tenant, self._of_tenant, self._peer)
 
     def __enter__(self) -> Self:
         return self

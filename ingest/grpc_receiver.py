@@ -1,33 +1,38 @@
 """OTLP over gRPC: the three Export services on raw bytes, and grpc.health.v1. Nothing is deserialized here.
 
-The methods are served as stream-unary, which is the same on the wire as unary: so our code runs before the body is
-read, which lets us refuse unread what is over a bound, and bound how long a body may take.
+The methods are served as streams of requests, which are the same on the wire as one request: so our code runs before
+the body is read, which lets us refuse unread what is over a bound, and bound how long a body may take.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
 import grpc
+from google.protobuf.message import DecodeError
 from grpc_health.v1 import health, health_pb2
 
-from ingest.admission import Admission, Ticket
+from ingest.admission import Admission
+from ingest.grpc_bodies import GrpcBodies, peer_of_call
 from ingest.receive import Reception, encode_receipt
 from ingest.settings import IngestSettings
 from ingest.status import PROTOBUF, answer_to, grpc_trailers, message_of
 from ingest.tally import Tally
-from schemas.errors import ConfigurationError, MalformedRequestError, SluicewayError
+from ingest.tenants import Tenants
+from schemas.errors import ConfigurationError, LogUnavailableError, MalformedRequestError, SluicewayError
 from schemas.signals import NAMES, Signal
 from schemas.telemetry import histogram
 
 _TRANSPORT = "grpc"
 _duration = histogram("sluiceway_ingest_request_duration_seconds")
 _REFUSABLE_STREAMS = 1024
+# Threads for what is being cut or refused while others hold theirs.
+_SPARE_THREADS = 8
 _SERVICES = tuple(names.grpc_service for names in NAMES.values())
 
 
@@ -54,19 +59,23 @@ class GrpcReceiver(grpc.GenericRpcHandler):
         *,
         signals_apart: bool = False,
     ) -> None:
-        """`signals_apart` gives each signal threads of its own: one whose topic stalls then holds none of another."""
+        """`signals_apart` gives each signal `grpc_threads` of its own: a topic that stalls then holds up no other."""
         self._reception = reception
         self._admission = admission
         self._tally = tally
         self._settings = settings
         self._methods = {f"/{names.grpc_service}/Export": signal for signal, names in NAMES.items()}
-        self._slow_bodies = _BodyDeadlines(settings.body_timeout_s)
-        self._exports = ThreadPoolExecutor(settings.grpc_threads, thread_name_prefix="ingest-grpc")
-        self._pools = {
-            signal: ThreadPoolExecutor(settings.grpc_threads, thread_name_prefix=f"ingest-grpc-{signal}")
-            if signals_apart
-            else self._exports
-            for signal in Signal
+        self._tenants = Tenants(settings)
+        self._bodies = GrpcBodies(settings.max_arriving_calls, settings.body_timeout_s)
+        # grpcio reads a message on the thread that serves its call. There is one for each call that reads and for each
+        # that is admitted, so that none waits for a thread. They start as needed; `_checks` bounds how many work.
+        self._exports = ThreadPoolExecutor(
+            settings.max_arriving_calls + settings.max_concurrent_requests + _SPARE_THREADS,
+            thread_name_prefix="ingest-grpc",
+        )
+        together = threading.Semaphore(settings.grpc_threads)
+        self._checks = {
+            signal: threading.Semaphore(settings.grpc_threads) if signals_apart else together for signal in Signal
         }
         self._control = ThreadPoolExecutor(2, thread_name_prefix="ingest-grpc-control")
         self._health = health.HealthServicer(experimental_thread_pool=self._control)
@@ -89,7 +98,7 @@ class GrpcReceiver(grpc.GenericRpcHandler):
                 f"ingest.grpc_port: must be a free port of this machine; got {address}: {error}"
             ) from error
         self._server.start()
-        self._slow_bodies.start()
+        self._bodies.start()
         for service in ("", *_SERVICES):
             self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
         return port
@@ -102,9 +111,8 @@ class GrpcReceiver(grpc.GenericRpcHandler):
 
     def close(self) -> None:
         """Release the threads. Only after the event of `begin_stop`."""
-        self._slow_bodies.stop()
-        for pool in (self._exports, *self._pools.values()):
-            pool.shutdown(wait=False)
+        self._bodies.stop()
+        self._exports.shutdown(wait=False)
         self._control.shutdown(wait=False)
 
     def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[Any, Any] | None:
@@ -112,14 +120,18 @@ class GrpcReceiver(grpc.GenericRpcHandler):
         signal = self._methods.get(details.method)
         if signal is None:
             return None
-        tenant = self._tenant(details.invocation_metadata)
+        values = [
+            value if isinstance(value, str) else value.decode("latin-1")
+            for key, value in details.invocation_metadata or ()
+            if key == self._settings.tenant_header
+        ]
         try:
-            ticket = self._admission.enter(signal, tenant)
+            tenant = self._tenants.named(values)
+            self._admission.expect(signal, tenant)
         except SluicewayError as error:
             refuse = partial(self._refuse, signal, error)
             return grpc.stream_unary_rpc_method_handler(_On(refuse, self._control))
-        export = partial(self._export, signal, tenant, ticket)
-        return grpc.stream_unary_rpc_method_handler(_On(export, self._pools[signal]))
+        return grpc.stream_unary_rpc_method_handler(partial(self._export, signal, tenant))
 
     def _refuse(
         self, signal: Signal, error: Exception, _requests: Iterator[bytes], context: grpc.ServicerContext
@@ -127,16 +139,23 @@ class GrpcReceiver(grpc.GenericRpcHandler):
         self._abort(signal, error, context)
         return b""
 
-    def _export(
-        self, signal: Signal, tenant: str, ticket: Ticket, requests: Iterator[bytes], context: grpc.ServicerContext
-    ) -> bytes:
+    def _export(self, signal: Signal, tenant: str, requests: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
         failure: Exception
         try:
-            with ticket:
-                body = self._slow_bodies.read(requests, context)
+            peer = peer_of_call(context.peer())
+            body = self._bodies.read(requests, context, peer, partial(self._tally.failed, signal, _TRANSPORT))
+            with self._admission.enter(signal, tenant, peer, expected=True) as ticket:
                 started = time.perf_counter()
                 ticket.grow(len(body))
-                receipt = self._reception.receive(signal, _TRANSPORT, tenant, body, context.is_active, ticket.grow)
+                if not self._checks[signal].acquire(timeout=self._settings.append_timeout_s):
+                    raise LogUnavailableError(
+                        f"log: took longer than append_timeout_s, {self._settings.append_timeout_s} s",
+                        retry_after_s=self._settings.retry_after_s,
+                    )
+                try:
+                    receipt = self._reception.receive(signal, _TRANSPORT, tenant, body, context.is_active, ticket.grow)
+                finally:
+                    self._checks[signal].release()
         except grpc.RpcError:
             # The client went away or sent more than the bound; the core has answered, there is nobody to tell.
             raise
@@ -149,12 +168,6 @@ class GrpcReceiver(grpc.GenericRpcHandler):
         self._abort(signal, failure, context)
         return b""
 
-    def _tenant(self, metadata: Iterable[tuple[str, str | bytes]] | None) -> str:
-        for key, value in metadata or ():
-            if key == self._settings.tenant_header:
-                return value if isinstance(value, str) else value.decode("latin-1")
-        return ""
-
     def _abort(self, signal: Signal, error: Exception, context: grpc.ServicerContext) -> None:
         answer = answer_to(error)
         self._tally.failed(signal, _TRANSPORT, error)
@@ -162,18 +175,40 @@ class GrpcReceiver(grpc.GenericRpcHandler):
         context.abort(answer.grpc, message_of(error))
 
     def _health_handler(self) -> grpc.GenericRpcHandler:
-        request, response = health_pb2.HealthCheckRequest, health_pb2.HealthCheckResponse
+        response = health_pb2.HealthCheckResponse.SerializeToString
         return grpc.method_handlers_generic_handler(
             health.SERVICE_NAME,
             {
-                "Check": grpc.unary_unary_rpc_method_handler(
-                    _On(self._health.Check, self._control), request.FromString, response.SerializeToString
-                ),
-                "Watch": grpc.unary_stream_rpc_method_handler(
-                    self._health.Watch, request.FromString, response.SerializeToString
-                ),
+                "Check": grpc.stream_unary_rpc_method_handler(self._check_health, None, response),
+                "Watch": grpc.stream_stream_rpc_method_handler(_Watch(self._bodies, self._health), None, response),
             },
         )
+
+    def _check_health(self, requests: Iterator[bytes], context: grpc.ServicerContext) -> Any:
+        return self._health.Check(_health_request(self._bodies, requests, context), context)
+
+
+class _Watch:
+    """grpcio runs it on a thread until the request is there, and none after."""
+
+    experimental_non_blocking = True
+
+    def __init__(self, bodies: GrpcBodies, servicer: health.HealthServicer) -> None:
+        self._bodies = bodies
+        self._servicer = servicer
+
+    def __call__(self, requests: Iterator[bytes], context: grpc.ServicerContext, send: Callable[[Any], None]) -> None:
+        self._servicer.Watch(_health_request(self._bodies, requests, context), context, send)
+
+
+def _health_request(
+    bodies: GrpcBodies, requests: Iterator[bytes], context: grpc.ServicerContext
+) -> health_pb2.HealthCheckRequest:
+    try:
+        return health_pb2.HealthCheckRequest.FromString(bodies.read(requests, context, peer_of_call(context.peer())))
+    except (DecodeError, MalformedRequestError):
+        context.abort(grpc.StatusCode.INVALID_ARGUMENT, "request: must be a grpc.health.v1.HealthCheckRequest")
+        raise
 
 
 def _options(settings: IngestSettings) -> list[tuple[str, int]]:
@@ -189,43 +224,11 @@ def _options(settings: IngestSettings) -> list[tuple[str, int]]:
         # Exporters behind load balancers ping more often than the core's default of five minutes tolerates.
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+        # Who connects and is silent, or speaks another protocol.
+        ("grpc.server_handshake_timeout_ms", int(settings.header_timeout_s * 1000)),
+        ("grpc.http2.settings_timeout", int(settings.header_timeout_s * 1000)),
+        ("grpc.max_allowed_incoming_connections", settings.grpc_max_connections),
+        ("grpc.max_connection_idle_ms", int(settings.idle_timeout_s * 1000)),
+        ("grpc.max_connection_age_ms", int(settings.grpc_max_age_s * 1000)),
+        ("grpc.max_connection_age_grace_ms", int((settings.body_timeout_s + settings.append_timeout_s) * 1000)),
     ]
-
-
-class _BodyDeadlines:
-    """Cancels calls whose body does not arrive in time; one thread looks once a second, calls cost a dict entry."""
-
-    def __init__(self, timeout_s: float) -> None:
-        self._timeout_s = timeout_s
-        self._reading: dict[int, tuple[float, grpc.ServicerContext]] = {}
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="ingest-grpc-deadlines", daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._stopping.set()
-
-    def read(self, requests: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
-        """The one message of a call.
-
-        Raises:
-            grpc.RpcError: the call was cancelled, by the client, by the core or by us.
-            MalformedRequestError: the client sent no message.
-        """
-        key = id(context)
-        self._reading[key] = (time.monotonic() + self._timeout_s, context)
-        try:
-            return next(requests)
-        except StopIteration:
-            raise MalformedRequestError("request: must be exactly one message; got none") from None
-        finally:
-            del self._reading[key]
-
-    def _run(self) -> None:
-        while not self._stopping.wait(min(1.0, self._timeout_s / 4)):
-            now = time.monotonic()
-            for deadline, context in list(self._reading.values()):
-                if now > deadline:
-                    context.cancel()

@@ -24,15 +24,18 @@ from starlette.types import Receive, Scope, Send
 from ingest.admission import Admission, Ticket
 from ingest.decompress import decompress_in_steps
 from ingest.fair_pool import FairPool
+from ingest.http_bodies import ClientGoneError, CutError, HttpBodies
 from ingest.http_protocol import bounded_protocol
 from ingest.json import encode_request
 from ingest.receive import SOON_S, Pending, Receipt, Reception, encode_receipt
 from ingest.settings import IngestSettings
 from ingest.status import JSON, PROTOBUF, answer_to, encode_status, retry_after_header, rpc_status
 from ingest.tally import Tally
+from ingest.tenants import Tenants
+from schemas.connections import peer_of
 from schemas.errors import (
     ConfigurationError,
-    RetryableError,
+    MalformedRequestError,
     SluicewayError,
     TooLargeError,
     UnsupportedMediaError,
@@ -51,16 +54,11 @@ _VALUE_MARKS = (b"{", b"[", b",")
 _TICK_S = 0.4
 
 
-class _ClientGoneError(Exception):
-    """The client closed the connection before its request was complete."""
-
-
 @dataclass(frozen=True, slots=True)
 class _Head:
     media: str
     encoding: str
     tenant: str
-    length: int | None
     peer: str
 
 
@@ -72,7 +70,9 @@ class HttpReceiver:
         self._admission = admission
         self._tally = tally
         self._settings = settings
+        self._tenants = Tenants(settings)
         self._tenant_header = settings.tenant_header.encode()
+        self._bodies = HttpBodies(settings)
         self._pool = FairPool(settings.http_threads, "ingest-http")
         self._server: _Server | None = None
         self._thread: threading.Thread | None = None
@@ -149,13 +149,15 @@ class HttpReceiver:
         media = JSON
         headers = []
         try:
-            head = self._head(scope)
-            media = head.media
-            with self._admission.enter(signal, head.tenant) as ticket:
-                body = await self._body(head, receive, ticket)
+            media = _media(scope)
+            head = self._head(scope, media)
+            self._admission.expect(signal, head.tenant, head.peer)
+            body = await self._bodies.read(receive, head.peer)
+            with self._admission.enter(signal, head.tenant, head.peer, expected=True) as ticket:
+                ticket.grow(len(body))
                 started = time.perf_counter()
                 receipt = await self._durable(await self._submit(signal, head, body, ticket), receive)
-        except _ClientGoneError:
+        except ClientGoneError:
             return
         except Exception as error:  # noqa: BLE001 - every failure has a row in the table
             self._tally.failed(signal, _TRANSPORT, error)
@@ -163,7 +165,7 @@ class HttpReceiver:
             hint = retry_after_header(error)
             if hint is not None:
                 headers.append((b"retry-after", hint.encode()))
-            if (b"expect", b"100-continue") in scope["headers"]:
+            if isinstance(error, CutError) or (b"expect", b"100-continue") in scope["headers"]:
                 # The client may now send the body or not; only a new connection tells the next request from it.
                 headers.append((b"connection", b"close"))
         else:
@@ -174,55 +176,21 @@ class HttpReceiver:
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": content})
 
-    def _head(self, scope: Scope) -> _Head:
-        media = encoding = tenant = ""
+    def _head(self, scope: Scope, media: str) -> _Head:
+        encodings, tenants = [], []
         length: int | None = None
         for name, value in scope["headers"]:
-            if name == b"content-type":
-                media = value.decode("latin-1").partition(";")[0].strip().lower()
-            elif name == b"content-encoding":
-                encoding = value.decode("latin-1").strip().lower()
+            if name == b"content-encoding":
+                encodings.append(value.decode("latin-1").strip().lower())
             elif name == b"content-length":
                 length = int(value)
             elif name == self._tenant_header:
-                tenant = value.decode("latin-1").strip()
-        if media not in (PROTOBUF, JSON):
-            raise UnsupportedMediaError(f"content-type: must be {PROTOBUF} or {JSON}; got {media[:64]!r}")
+                tenants.append(value.decode("latin-1").strip())
         if length is not None and length > self._settings.max_body_bytes:
-            raise self._too_large()
-        client = scope.get("client")
-        return _Head(media, encoding, tenant, length, client[0] if client else "")
-
-    def _too_large(self) -> TooLargeError:
-        return TooLargeError(f"max_body_bytes: at most {self._settings.max_body_bytes} bytes a body; got more")
-
-    async def _body(self, head: _Head, receive: Receive, ticket: Ticket) -> bytes:
-        """The body as it travels, bounded while it arrives."""
-        if head.length:
-            ticket.grow(head.length)
-        parts: list[bytes] = []
-        size_bytes = 0
-        try:
-            async with asyncio.timeout(self._settings.body_timeout_s):
-                more = True
-                while more:
-                    message = await receive()
-                    if message["type"] != "http.request":
-                        raise _ClientGoneError
-                    part = message["body"]
-                    size_bytes += len(part)
-                    if size_bytes > self._settings.max_body_bytes:
-                        raise self._too_large()
-                    if head.length is None:
-                        ticket.grow(len(part))
-                    parts.append(part)
-                    more = message["more_body"]
-        except TimeoutError as error:
-            raise RetryableError(
-                f"body_timeout_s: must arrive within {self._settings.body_timeout_s} s; got {size_bytes} bytes",
-                retry_after_s=self._settings.retry_after_s,
-            ) from error
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+            raise self._bodies.too_large()
+        client = scope["client"]
+        peer = peer_of(client[0]) if client else ""
+        return _Head(media, _single("content-encoding", encodings), self._tenants.named(tenants), peer)
 
     async def _submit(self, signal: Signal, head: _Head, body: bytes, ticket: Ticket) -> Pending:
         if head.media == PROTOBUF and head.encoding in ("", "identity") and len(body) <= _INLINE_BYTES:
@@ -284,6 +252,20 @@ class HttpReceiver:
             raise
         self._reception.acknowledge(pending, client_waits=client_waits)
         return pending.receipt
+
+
+def _media(scope: Scope) -> str:
+    values = [value.decode("latin-1") for name, value in scope["headers"] if name == b"content-type"]
+    media = _single("content-type", values).partition(";")[0].strip().lower()
+    if media not in (PROTOBUF, JSON):
+        raise UnsupportedMediaError(f"content-type: must be {PROTOBUF} or {JSON}; got {media[:64]!r}")
+    return media
+
+
+def _single(name: str, values: list[str]) -> str:
+    if len(values) > 1:
+        raise MalformedRequestError(f"{name}: must be given once at most; got {len(values)} values")
+    return values[0] if values else ""
 
 
 def _always() -> bool:

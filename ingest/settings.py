@@ -90,6 +90,13 @@ class IngestSettings(Section):
         description="The same for one signal (traces, metrics, logs) of all tenants together; above "
         "`max_tenant_share`, so that a tenant which floods one signal leaves room in it for the others.",
     )
+    max_peer_share: float = Field(
+        0.9,
+        gt=0,
+        le=1,
+        description="The same for one peer: the address of the connection (of IPv6: its network of 64 bits), whatever "
+        "tenants it names. Behind a proxy or load balancer all clients are one peer: 1 there.",
+    )
     tenant_bytes_per_s: float = Field(
         0,
         ge=0,
@@ -117,14 +124,49 @@ class IngestSettings(Section):
         description="Tenants whose rate is kept, about 300 bytes each; the one that was silent longest gives way.",
     )
     max_connections: int = Field(
-        1024, ge=1, le=65536, description="Open HTTP connections. Over it a connection is answered 503 and closed."
+        1024,
+        ge=1,
+        le=65536,
+        description="Open HTTP connections. Over it the one that has waited longest without a whole request is closed; "
+        "where none waits, the new one is answered 503 and closed.",
+    )
+    max_connections_per_peer: int = Field(
+        512,
+        ge=1,
+        le=65536,
+        description="Open HTTP connections of one peer, bounded in the same way. Behind a proxy or load balancer all "
+        "clients are one peer: as many as `max_connections` there.",
+    )
+    grpc_max_connections: int = Field(
+        1024, ge=1, le=65536, description="Open gRPC connections. Over it a new one is closed."
+    )
+    grpc_max_age_s: float = Field(
+        3600.0,
+        ge=1,
+        le=86400 * 365,
+        description="How old a gRPC connection may grow, seconds; then its client is told to open another, and calls "
+        "under way end.",
+    )
+    max_arriving_bytes: int = Field(
+        64 * MIB,
+        ge=64 * 1024,
+        le=16 * 1024 * MIB,
+        description="Bytes of HTTP bodies that are not there whole yet, all together. Over it the peer that holds most "
+        "is cut: its slowest body is answered 429.",
+    )
+    max_arriving_calls: int = Field(
+        64,
+        ge=1,
+        le=4096,
+        description="gRPC calls whose message is not there whole yet, at one time; each may hold up to "
+        "`max_decompressed_bytes` of memory. Over it the oldest of the peer that has most is cancelled.",
     )
     grpc_threads: int = Field(
         32,
         ge=1,
         le=1024,
-        description="gRPC requests read, checked and waited for at one time, for each signal where the log is on "
-        "Kafka; further ones queue unread.",
+        description="gRPC requests checked and waited for at one time, for each signal where the log is on Kafka; "
+        "further ones wait. A request whose body is on its way takes none.",
     )
     http_threads: int = Field(
         4,
@@ -189,8 +231,21 @@ class IngestSettings(Section):
     body_timeout_s: float = Field(
         30.0, gt=0, description="How long a client may take to send the body of a request, seconds."
     )
+    min_body_bytes_per_s: float = Field(
+        1024.0,
+        ge=0,
+        le=1e9,
+        description="Slowest that the body of an HTTP request may come, bytes a second. Over gRPC it is not known how "
+        "much of a message has come: `body_timeout_s` and `max_arriving_calls` hold there. 0 is no bound.",
+    )
+    body_grace_s: float = Field(
+        5.0,
+        gt=0,
+        le=600,
+        description="How long a body may pause, seconds: each stretch of this must bring `min_body_bytes_per_s`.",
+    )
     idle_timeout_s: float = Field(
-        75.0, gt=0, description="How long an HTTP connection may stay open without a request, seconds."
+        75.0, gt=0, description="How long a connection may stay open without a request, seconds, on both receivers."
     )
     drain_timeout_s: float = Field(
         10.0, gt=0, description="How long an orderly stop waits for requests under way, seconds."
@@ -209,6 +264,11 @@ class IngestSettings(Section):
         pattern=r"^[a-z0-9][a-z0-9._-]*$",
         description="HTTP header and gRPC metadata key that names the tenant, in lower case.",
     )
+    tenants: tuple[str, ...] = Field(
+        (),
+        description="Tenants that may send; '' is that of requests that name none. Others are refused with 403 or "
+        "PERMISSION_DENIED. An empty list lets any tenant send.",
+    )
     cors_origins: tuple[str, ...] = Field(
         ("http://localhost:*", "http://127.0.0.1:*"),
         description="Origins whose pages may send from a browser; `*` stands for any text without a slash. "
@@ -218,6 +278,11 @@ class IngestSettings(Section):
     @model_validator(mode="after")
     def _bounds_fit(self) -> Self:
         """A request within its own bound must be admissible alone, or it would be pushed back for ever."""
+        if self.max_arriving_bytes < self.max_body_bytes:
+            raise ValueError(
+                f"max_arriving_bytes must hold one body of max_body_bytes, {self.max_body_bytes}; "
+                f"got {self.max_arriving_bytes}"
+            )
         for name, needed in (
             # Twice: where it is split, its parts are copies.
             ("max_decompressed_bytes", 2 * self.max_decompressed_bytes + self.max_body_bytes),

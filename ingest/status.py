@@ -26,6 +26,7 @@ from schemas.errors import (
     RetryableError,
     SluicewayError,
     StoreUnavailableError,
+    TenantDeniedError,
     TooLargeError,
     UnsupportedMediaError,
 )
@@ -53,6 +54,7 @@ TABLE: dict[type[SluicewayError], Answer] = {
     MalformedRequestError: Answer(grpc.StatusCode.INVALID_ARGUMENT, 400, False, "malformed"),
     UnsupportedMediaError: Answer(grpc.StatusCode.INVALID_ARGUMENT, 415, False, "unsupported"),
     TooLargeError: Answer(grpc.StatusCode.INVALID_ARGUMENT, 413, False, "too_large"),
+    TenantDeniedError: Answer(grpc.StatusCode.PERMISSION_DENIED, 403, False, "denied"),
     ConfigurationError: Answer(grpc.StatusCode.INTERNAL, 500, False, "failed"),
     PermanentError: Answer(grpc.StatusCode.INVALID_ARGUMENT, 400, False, "malformed"),
     OverloadedError: Answer(grpc.StatusCode.RESOURCE_EXHAUSTED, 429, True, "refused"),

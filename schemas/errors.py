@@ -5,6 +5,7 @@ SluicewayError
 │   ├── MalformedRequestError       a client's bytes are not OTLP (names offset and rule)
 │   ├── UnsupportedMediaError       a content type or encoding that we do not read
 │   ├── TooLargeError               over a bound on bytes or depth
+│   ├── TenantDeniedError           a tenant that is not on the list
 │   └── ConfigurationError          a setting is wrong (names field, rule, value)
 └── RetryableError              the same bytes may succeed later; carries retry_after_s
     ├── OverloadedError             a bound on concurrency, bytes in flight or rate
@@ -36,6 +37,10 @@ class UnsupportedMediaError(PermanentError):
 
 class TooLargeError(PermanentError):
     """Input over a configured bound; the message names the bound."""
+
+
+class TenantDeniedError(PermanentError):
+    """A tenant outside `ingest.tenants`. The message names the header and the value received."""
 
 
 class ConfigurationError(PermanentError):

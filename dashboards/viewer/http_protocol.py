@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from dashboards.settings import ViewerSettings
-from dashboards.viewer.connections import Connections
+from schemas.connections import Connections
 
 _MAX_HEAD_BYTES = 64 * 1024
 # Pages take no bodies; what somebody sends with a request all the same is read and thrown away.

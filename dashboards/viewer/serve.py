@@ -21,7 +21,7 @@ from dashboards.settings import ViewerSettings
 from dashboards.store import StoreReader
 from dashboards.viewer import app
 from dashboards.viewer.alerts import Alerting
-from dashboards.viewer.connections import Connections
+from schemas.connections import Connections
 from dashboards.viewer.health import PipelineHealth
 from dashboards.viewer.http_protocol import BoundedPages, Open, bounded_protocol
 from schemas.errors import ConfigurationError, SluicewayError

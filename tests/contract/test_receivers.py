@@ -27,7 +27,7 @@ from schemas.settings import RetentionSettings
 from schemas.signals import NAMES, Signal, topic
 from tests.memory_log import MemoryLog
 from tests.otlp_requests import WINDOW
-from tests.receivers_under_test import JSON, PROTOBUF, Answered, Served, sample, serving
+from tests.receivers_under_test import CHANNEL, JSON, PROTOBUF, Answered, Served, sample, serving
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -152,6 +152,57 @@ def test_a_tenant_outside_its_alphabet_is_refused(served: Served, transport: str
     assert answered.error.message.startswith("tenant: must match [A-Za-z0-9._-]{0,128}; got ")
 
 
+@pytest.mark.parametrize("values", [("shop", "bank"), ("shop", "shop"), ("", "shop"), ("shop", ""), ("a", "b", "c")])
+def test_more_than_one_tenant_is_refused_by_both_and_appended_by_neither(
+    served: Served, values: tuple[str, ...]
+) -> None:
+    before = len(served.log.entries)
+    body = sample(Signal.LOGS)
+    lines = "".join(f"X-Tenant-Id: {value}\r\n" for value in values)
+    answer = served.send_raw(
+        f"POST /v1/logs HTTP/1.1\r\nHost: x\r\nContent-Type: {JSON}\r\n{lines}Connection: close\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n".encode()
+        + body
+    )
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    with grpc.insecure_channel(f"127.0.0.1:{served.receivers.grpc_port}", options=CHANNEL) as channel:
+        export: Any = channel.unary_unary(f"/{NAMES[Signal.LOGS].grpc_service}/Export")
+        with pytest.raises(grpc.RpcError) as refused:
+            export(body, timeout=20, metadata=[("x-tenant-id", value) for value in values])
+    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    for told in (answer.decode(), refused.value.details()):
+        assert f"x-tenant-id: must be given once at most; got {len(values)} values: '{values[0]}', " in told
+    assert len(served.log.entries) == before
+
+
+@pytest.mark.parametrize("name", ["Content-Type", "Content-Encoding"])
+def test_more_than_one_type_or_encoding_is_refused(served: Served, name: str) -> None:
+    answer = served.send_raw(
+        f"POST /v1/logs HTTP/1.1\r\nHost: x\r\nContent-Type: {JSON}\r\nContent-Encoding: identity\r\n"
+        f"{name}: {JSON}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n".encode()
+    )
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert f"{name.lower()}: must be given once at most; got 2 values".encode() in answer
+
+
+@pytest.mark.parametrize("transport", ["grpc", "http"])
+def test_where_tenants_are_listed_the_others_are_refused_for_good_by_name(transport: str) -> None:
+    body = sample(Signal.LOGS)
+    with serving(tenants=("shop", "bank")) as served:
+        for tenant in ("shop", "bank"):
+            assert _send(served, transport, Signal.LOGS, body, x_tenant_id=tenant).status in (OK, 200)
+        for headers in ({"x_tenant_id": "Shop"}, {"x_tenant_id": "invented"}, {}):
+            refused = _send(served, transport, Signal.LOGS, body, **headers)
+            assert refused.status in (grpc.StatusCode.PERMISSION_DENIED, 403)
+            assert (refused.retry_delay_s, refused.headers.get("retry-after")) == (None, None)
+            assert refused.error is not None
+            value = headers.get("x_tenant_id", "")
+            assert refused.error.message == f"x-tenant-id: must be one of ingest.tenants; got '{value}'"
+        assert [entry.tenant for entry in served.log.entries] == ["shop", "bank"]
+    with serving(tenants=("", "shop")) as served:
+        assert _send(served, transport, Signal.LOGS, body).status in (OK, 200)
+
+
 @pytest.mark.parametrize("transport", ["grpc", "http"])
 def test_malformed_bytes_are_refused_for_good_with_offset_and_rule(served: Served, transport: str) -> None:
     answered = _send(served, transport, Signal.TRACES, b"\x0a\xff")
@@ -252,6 +303,8 @@ def test_over_the_bound_on_bytes_clients_are_told_when_to_come_again(transport: 
         "max_in_flight_bytes": 3 * MIB,
         "max_tenant_share": 1,
         "max_signal_share": 1,
+        "max_peer_share": 1,
+        "max_arriving_bytes": MIB,
     }
     body = _padded(900 * 1024)
     with serving(log, **bounds) as served:
@@ -393,9 +446,10 @@ def test_a_stop_is_bounded_when_the_log_hangs_on_nothing_but_slow_clients() -> N
     with serving(drain_timeout_s=1) as served:
         slow = socket.create_connection(("127.0.0.1", served.receivers.http_port))
         slow.sendall(
-            b"POST /v1/traces HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-protobuf\r\nContent-Length: 9\r\n\r\n"
+            b"POST /v1/traces HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-protobuf\r\nContent-Length: 9\r\n"
+            b"Expect: 100-continue\r\n\r\n"
         )
-        _until(lambda: served.receivers.tally.admission.requests == 1)
+        assert slow.recv(65536).startswith(b"HTTP/1.1 100 ")
         served.receivers.stop()
         assert not _accepts(served.receivers.http_port)
         slow.close()

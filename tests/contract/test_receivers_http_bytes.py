@@ -63,6 +63,70 @@ def test_bytes_that_are_no_request_are_refused_and_the_connection_is_closed(
     assert _codes(served.send_raw(data)) == [code]
 
 
+HEAD_BYTES = 64 * 1024
+PATHS = [b"/v1/traces", b"/v1/metrics", b"/v1/logs", b"/v1/profiles", b"/", b"*"]
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("method", [b"POST", b"GET", b"OPTIONS", b"DELETE"])
+@pytest.mark.parametrize(
+    "hosts", [[], [b"a", b"a"], [b"a", b"b"], [b"", b"a"], [b"a b"], [b"a/b"], [b"a@b"], [b"\xff"], [b"a\\b"]]
+)
+def test_a_request_of_http_1_1_names_one_host(served: Served, path: bytes, method: bytes, hosts: list[bytes]) -> None:
+    lines = b"".join(b"Host: " + host + b"\r\n" for host in hosts)
+    head = b" HTTP/1.1\r\nContent-Length: 0\r\nContent-Type: application/json\r\n" + CLOSE
+    answer = served.send_raw(method + b" " + path + head + lines + b"\r\n")
+    assert _codes(answer) == [400]
+    named = served.send_raw(method + b" " + path + head + b"Host: [::1]:4318\r\n\r\n")
+    assert b"host:" not in named
+
+
+def test_a_request_without_host_is_refused_behind_an_honest_one_and_http_1_0_needs_none(served: Served) -> None:
+    honest = HEAD + b"Content-Length: 0\r\n\r\n"
+    nameless = b"POST /v1/logs HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
+    assert _codes(served.send_raw(honest + nameless + honest)) == [200, 400]
+    assert _codes(served.send_raw(nameless.replace(b"1.1", b"1.0"))) == [200]
+
+
+def _head_of(size_bytes: int, kind: str) -> bytes:
+    """A request with an empty body whose head has exactly `size_bytes`."""
+    head = b"POST /v1/logs%b HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-protobuf\r\nContent-Length: 0\r\n%b\r\n"
+    if kind == "target":
+        return head % (b"?" + b"a" * (size_bytes - len(head) + 3), b"")
+    filler = size_bytes - len(head) + 4
+    if kind == "value":
+        return head % (b"", b"X-A: " + b"a" * (filler - 7) + b"\r\n")
+    if kind == "spaces":
+        return head % (b"", b"X-A:" + b" " * (filler - 7) + b"a\r\n")
+    lines, rest = divmod(filler, 8)
+    return head % (b"", b"X-A: b\r\n" * (lines - 1) + b"X-A: b" + b"b" * rest + b"\r\n")
+
+
+@pytest.mark.parametrize("kind", ["target", "value", "spaces", "lines"])
+@pytest.mark.parametrize("pieces", [1, 2, 70])
+@pytest.mark.parametrize("size_bytes", [HEAD_BYTES, HEAD_BYTES + 1, 100_000, 200_000])
+def test_a_head_over_its_bound_is_refused_however_it_is_written(
+    served: Served, size_bytes: int, pieces: int, kind: str
+) -> None:
+    data = _head_of(size_bytes, kind)
+    assert len(data) == size_bytes
+    with socket.create_connection(("127.0.0.1", served.receivers.http_port), timeout=20) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        try:
+            for at in range(0, size_bytes, -(-size_bytes // pieces)):
+                connection.sendall(data[at : at - (-size_bytes // pieces)])
+        except OSError:
+            pass
+        code = _codes(connection.recv(65536))
+    assert code == ([200] if size_bytes <= HEAD_BYTES else [431])
+
+
+@pytest.mark.parametrize("kind", ["target", "value", "lines"])
+def test_a_long_head_behind_another_request_is_refused_in_its_turn(served: Served, kind: str) -> None:
+    good = HEAD + b"Content-Length: 0\r\n\r\n"
+    assert _codes(served.send_raw(good + _head_of(HEAD_BYTES + 16384, kind) + good)) == [200, 431]
+
+
 def test_a_length_over_the_bound_is_refused_before_the_body_is_sent(served: Served) -> None:
     with socket.create_connection(("127.0.0.1", served.receivers.http_port), timeout=20) as connection:
         connection.sendall(HEAD + b"Content-Length: 1000000000000\r\n\r\n")
@@ -276,22 +340,20 @@ def test_an_idle_connection_is_closed_after_its_time(impatient: Served) -> None:
     assert _codes(impatient.send_raw(HEAD + b"Content-Length: 0\r\n\r\n")) == [200]
 
 
-def test_connections_over_the_bound_are_refused_with_a_hint_and_the_others_go_on() -> None:
-    with serving(max_connections=2) as served:
-        address = ("127.0.0.1", served.receivers.http_port)
-        held = [socket.create_connection(address, timeout=20) for _ in range(2)]
-        try:
-            for connection in held:
-                connection.sendall(HEAD)
-            time.sleep(0.2)
+@pytest.mark.parametrize("bound", ["max_connections", "max_connections_per_peer"])
+def test_connections_over_the_bound_are_refused_with_a_hint_while_all_the_others_are_served(bound: str) -> None:
+    log = MemoryLog()
+    body = sample(Signal.LOGS)
+    with serving(log, **{bound: 1}) as served:
+        log.gate.clear()
+        with socket.create_connection(("127.0.0.1", served.receivers.http_port), timeout=20) as connection:
+            connection.sendall(HEAD + CLOSE + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+            assert log.entered.wait(20)
             answer = served.send_raw(b"")
             assert _codes(answer) == [503]
             assert b"Retry-After: 1" in answer
-            held[0].sendall(b"Content-Length: 0\r\n\r\n")
-            assert _codes(held[0].recv(65536)) == [200]
-        finally:
-            for connection in held:
-                connection.close()
+            log.gate.set()
+            assert _codes(connection.recv(65536)) == [200]
 
 
 def test_clients_that_reset_in_the_middle_leave_the_receiver_serving(served: Served) -> None:

@@ -1,17 +1,19 @@
-"""Who is connected to the viewer, within bounds: at a bound the connection that has waited longest makes room.
+"""Who is connected to a server, within bounds: at a bound the connection that has waited longest makes room.
 
-Refusing the newcomer instead would let 256 silent connections keep everybody out, probes too, for as long as they like.
+Refusing the newcomer instead would let silent connections keep everybody out, probes too, for as long as they like.
 """
 
 from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Generic, TypeVar
 
 Connection = TypeVar("Connection")
 
 
+@lru_cache(maxsize=4096)
 def peer_of(host: str) -> str:
     """The peer that an address counts for: itself, or of IPv6 its network of 64 bits, which one machine owns whole."""
     try:
