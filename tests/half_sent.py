@@ -9,6 +9,7 @@ from schemas.signals import NAMES, Signal
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 SETTINGS = b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"
+SETTINGS_ACKNOWLEDGED = b"\x00\x00\x00\x04\x01\x00\x00\x00\x00"
 EXPORT = f"/{NAMES[Signal.LOGS].grpc_service}/Export"
 _DATA, _HEADERS, _END_STREAM, _END_HEADERS = 0, 1, 1, 4
 

@@ -21,9 +21,9 @@ from dashboards.settings import ViewerSettings
 from dashboards.store import StoreReader
 from dashboards.viewer import app
 from dashboards.viewer.alerts import Alerting
-from schemas.connections import Connections
 from dashboards.viewer.health import PipelineHealth
 from dashboards.viewer.http_protocol import BoundedPages, Open, bounded_protocol
+from schemas.connections import Connections
 from schemas.errors import ConfigurationError, SluicewayError
 
 _log = logging.getLogger(__name__)
