@@ -33,7 +33,18 @@ _COMBINATORS = (
     "state", "array", "null", "map", "if",
 )  # fmt: skip
 
-_OPENING, _CLOSING = frozenset("([{"), frozenset(")]}")
+# The list of settings ends a reader's statement, and does not stand within parentheses: there the engine does not hold the
+# settings that `const` names. A value is one word, number or string without escapes.
+_VALUE = r"(?: '(?:[^'\\]|'')*' | [+-]?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)? | [A-Za-z]+ )"
+_SETTING = (
+    rf"[`\"]?(?P<name>[A-Za-z_][A-Za-z0-9_]*)[`\"]?(?:\s*=\s*{_VALUE})?(?=\s*(?:[,;]|$)|\s+(?i:format|settings)\s)"
+)
+_BEHIND_SETTINGS = re.compile(
+    r"(?P<end>;?\s*\Z)|,|(?i:settings)(?=\s)|(?P<format>(?i:format)\s+[A-Za-z0-9]+)", re.ASCII
+)
+_ONE_SETTING = re.compile(_SETTING, re.VERBOSE | re.ASCII)
+_SHOWN = re.compile(r"\s*show\s+(?:changed\s+)?settings\Z", re.IGNORECASE | re.ASCII)
+_GAP = re.compile(r"\s+", re.ASCII)
 
 _TOKEN = re.compile(
     r"""
@@ -44,7 +55,8 @@ _TOKEN = re.compile(
     | (?P<word>    [A-Za-z_] [A-Za-z0-9_]* )
     | (?P<number>  [0-9] [0-9A-Za-z_]* \.? )
     | (?P<open>    \( )
-    | (?P<mark>    [)\[\]{},;.*+\-/%=<>!?:|^@&~] )
+    # Not where a comment begins that has no end: each would be looked for up to the end of the statement.
+    | (?P<mark>    [)\[\]{},;.*+\-%=<>!?:|^@&~] | /(?!\*) )
     """,
     re.VERBOSE | re.DOTALL,
 )
@@ -62,8 +74,6 @@ def refusal(statement: str) -> str | None:
         return f"cannot be read at character {statement.index(chr(0))}: a NUL"
     position, ended = 0, False
     first = previous = kind = ""
-    # Whether a setting's name or its value comes next; nothing where no setting is spoken of.
-    setting, nested = "", 0
     # Whether nothing stands between this token and the one before.
     adjacent = False
     for _ in range(_MAX_TOKENS):
@@ -104,32 +114,40 @@ def refusal(statement: str) -> str | None:
                 return f"{name!r} is a function that readers do not have; a column of this name needs another"
             if name == "identifier" and previous == ":":
                 return "parameters of type Identifier are not taken: write the name"
-        if setting == "name" and group in {"word", "quoted"}:
-            if _unquoted(token[0], group) not in changeable_settings():
-                return f"setting {token[0][:100]!r} is not among those that a reader may change (docs/store.md)"
-            setting = "value"
-        elif setting == "name":
-            return f"the name of a setting is expected, received {token[0][:100]!r}"
-        elif setting and token[0] in _OPENING:
-            nested += 1
-        elif setting and nested and token[0] in _CLOSING:
-            nested -= 1
-        elif setting and not nested:
-            # A value is one token behind its mark, or a bracket; a word behind it begins another clause.
-            if token[0] == ",":
-                setting = "name"
-            elif token[0] in {")", ";"} or (group == "word" and kind != "mark"):
-                setting = ""
-        if (
-            group == "word"
-            and token[0].lower() in {"settings", "set"}
-            and previous.lower() not in {".", "show", "changed"}
-        ):
-            setting, nested = "name", 0
+        if group == "word" and token[0].lower() in {"settings", "set"}:
+            # A table or column of another, as system.settings, and SHOW SETTINGS LIKE speak of none.
+            is_name = (kind == "mark" and previous == ".") or _SHOWN.match(statement, 0, position) is not None
+            if not is_name and (token[0].lower() == "settings" or first == "set"):
+                return _refusal_of_settings(statement[position:])
         ended = token[0] == ";"
         kind, adjacent = group, True
         previous = _unquoted(token[0], group)
     return f"a statement has at most {_MAX_TOKENS} words, signs, spaces and comments"
+
+
+def _refusal_of_settings(text: str) -> str | None:
+    """Why what stands behind SETTINGS or SET is refused: settings, then FORMAT and settings again, then the end."""
+    position = 0
+    expected = "setting"
+    while True:
+        gap = _GAP.match(text, position)
+        position = gap.end() if gap else position
+        if expected == "setting":
+            found = _ONE_SETTING.match(text, position)
+            if found is None:
+                return f"settings end a statement, as `name = value, …`; received {text[position : position + 40]!r}"
+            if found["name"] not in changeable_settings():
+                return f"setting {found['name'][:100]!r} is not among those that a reader may change (docs/store.md)"
+            position, expected = found.end(), "more"
+            continue
+        more = _BEHIND_SETTINGS.match(text, position)
+        if more is None:
+            return f"settings end a statement; received {text[position : position + 40]!r}"
+        position = more.end()
+        if more["end"] is not None:
+            return None
+        if more["format"] is None:
+            expected = "setting"
 
 
 def _unquoted(token: str, group: str) -> str:
@@ -144,6 +162,7 @@ def _unreadable(statement: str, position: int) -> str:
         "'": "a string that does not end",
         '"': "a quoted name that does not end or holds a backslash",
         "`": "a quoted name that does not end or holds a backslash",
+        "/": "a comment that does not end",
     }.get(character, "a character that stands for nothing outside of quotes")
     return f"cannot be read at character {position}, {character!r}: {what}"
 
