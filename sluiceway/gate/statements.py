@@ -33,8 +33,8 @@ _COMBINATORS = (
     "state", "array", "null", "map", "if",
 )  # fmt: skip
 
-# The list of settings ends a reader's statement, and does not stand within parentheses: there the engine does not hold the
-# settings that `const` names. A value is one word, number or string without escapes.
+# The list of settings ends a reader's statement, and does not stand within parentheses: there the engine does not hold
+# what `const` names. A value is one word, number or string without escapes.
 _VALUE = r"(?: '(?:[^'\\]|'')*' | [+-]?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)? | [A-Za-z]+ )"
 _SETTING = (
     rf"[`\"]?(?P<name>[A-Za-z_][A-Za-z0-9_]*)[`\"]?(?:\s*=\s*{_VALUE})?(?=\s*(?:[,;]|$)|\s+(?i:format|settings)\s)"
