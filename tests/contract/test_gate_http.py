@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import gzip
 import http.client
 import os
 import signal
@@ -190,6 +191,29 @@ def test_a_request_that_two_readers_could_cut_differently_is_refused(store: Embe
         b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 8\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /"
     )
     assert b" 400 " in raw(port(store), smuggled)[:20]
+
+
+def test_a_compressed_insert_of_the_writer_goes_on_as_it_came(store: EmbeddedStore) -> None:
+    login = {"X_ClickHouse_User": WRITER, "X_ClickHouse_Key": store.writer_password}
+    ask(port(store), "CREATE TABLE IF NOT EXISTS otel.packed (a UInt64) ENGINE = Memory", **login)
+    body = gzip.compress(b"INSERT INTO otel.packed VALUES (1), (2), (3)")
+    connection = http.client.HTTPConnection("127.0.0.1", port(store), timeout=TIMEOUT_S)
+    with contextlib.closing(connection):
+        headers = {name.replace("_", "-"): value for name, value in login.items()} | {"Content-Encoding": "gzip"}
+        connection.request("POST", "/", body=body, headers=headers)
+        answer = connection.getresponse()
+        assert (answer.status, answer.read()) == (200, b"")
+    assert ask(port(store), "SELECT sum(a) FROM otel.packed")[1] == "6\n"
+    ask(port(store), "DROP TABLE otel.packed", **login)
+
+
+def test_nonsense_fills_no_log(store: EmbeddedStore) -> None:
+    log = StoreFolder(store.folder).logs / "gate.log"
+    before = log.stat().st_size
+    for _ in range(50):
+        nonsense = b"POST / HTTP/1.1\r\nHost: x\r\nUser-Agent: " + b"\xff" * 50_000 + b"\0\r\n\r\n"
+        assert b" 400 " in raw(port(store), nonsense)[:20]
+    assert log.stat().st_size - before < 50_000
 
 
 def test_the_engine_itself_answers_nobody_without_this_starts_secret(store: EmbeddedStore) -> None:
