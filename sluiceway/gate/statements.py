@@ -25,6 +25,8 @@ MAX_STATEMENT_BYTES = 256 * 1024
 # 1.4 us each: the gate reads for one caller at a time. The longest of our own questions has some 700.
 _MAX_TOKENS = 30_000
 _MAX_NAME_CHARACTERS = 100
+# The engine makes as many bytes as a width says and counts them afterwards: '%999999999d' took 2 GB.
+_WIDE = re.compile(r"[0-9]{4}|[*\\]")
 _FIRST_WORDS = ("select", "with", "show", "describe", "desc", "explain", "exists", "use", "set", "from")
 
 # system.aggregate_function_combinators, the longer before one that it ends with.
@@ -74,6 +76,8 @@ def refusal(statement: str) -> str | None:
         return f"cannot be read at character {statement.index(chr(0))}: a NUL"
     position, ended = 0, False
     first = previous = kind = ""
+    # What must come next of `printf('…',`.
+    printing = ""
     # Whether nothing stands between this token and the one before.
     adjacent = False
     for _ in range(_MAX_TOKENS):
@@ -91,6 +95,11 @@ def refusal(statement: str) -> str | None:
             continue
         if ended:
             return "one statement at a time"
+        if printing and (group if printing in {"open", "string"} else token[0]) not in printing:
+            return "printf is called with its format as one string"
+        if printing == "string" and _WIDE.search(token[0]):
+            return "a format of printf has widths of at most three digits, no * and no backslash"
+        printing = {"open": "string", "string": ",)"}.get(printing, "")
         if group == "open":
             if kind in {"word", "quoted"} and not _is_allowed(previous.lower()):
                 return f"{previous[:100]!r} is not among the names that a reader may call"
@@ -112,6 +121,8 @@ def refusal(statement: str) -> str | None:
             name = _unquoted(token[0], group).lower()
             if name in refused_names():
                 return f"{name!r} is a function that readers do not have; a column of this name needs another"
+            if name == "printf":
+                printing = "open"
             if name == "identifier" and previous == ":":
                 return "parameters of type Identifier are not taken: write the name"
         if group == "word" and token[0].lower() in {"settings", "set"}:
