@@ -40,7 +40,7 @@ from ingest.validate_walk import (
     Fault,
     Scan,
 )
-from ingest.wire_primitives import is_plain_attribute, is_utf8, past_varint, prefix
+from ingest.wire_primitives import is_plain_attribute, past_varint, prefix
 from ingest.wire_schema import (
     ANY_VALUE,
     CONTAINER,
@@ -58,7 +58,7 @@ from ingest.wire_schema import (
     VARINT,
     WRONG,
 )
-from schemas.wire import load_u64
+from schemas.wire import is_utf8, load_u64
 
 # numba keys its cache by this file alone, while the code in it holds constants and functions of these. So the compiled
 # code reports what it was compiled from, and is compiled anew when that is not what is installed.

@@ -8,53 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from schemas.wire import load_u64
-
-HIGH_BITS = np.uint64(0x8080808080808080)
-ZERO = np.uint64(0)
-
-
-@njit(nogil=True, cache=True)
-def _utf8_rest(body, p, end):
-    while p < end:
-        c = body[p]
-        if c < 0x80:
-            p += 1
-        elif c < 0xC2:
-            return False
-        elif c < 0xE0:
-            if end - p < 2 or body[p + 1] & 0xC0 != 0x80:
-                return False
-            p += 2
-        elif c < 0xF0:
-            if end - p < 3 or body[p + 1] & 0xC0 != 0x80 or body[p + 2] & 0xC0 != 0x80:
-                return False
-            if (c == 0xE0 and body[p + 1] < 0xA0) or (c == 0xED and body[p + 1] > 0x9F):
-                return False
-            p += 3
-        elif c < 0xF5:
-            if end - p < 4 or body[p + 1] & 0xC0 != 0x80 or body[p + 2] & 0xC0 != 0x80 or body[p + 3] & 0xC0 != 0x80:
-                return False
-            if (c == 0xF0 and body[p + 1] < 0x90) or (c == 0xF4 and body[p + 1] > 0x8F):
-                return False
-            p += 4
-        else:
-            return False
-    return True
-
-
-@njit(nogil=True, cache=True, forceinline=True)
-def is_utf8(body, p, end, size):
-    """Eight bytes at a time while they are ASCII. A load never passes `size`, the end of the array."""
-    while end - p >= 8:
-        if load_u64(body, p) & HIGH_BITS != ZERO:
-            return _utf8_rest(body, p, end)
-        p += 8
-    if p == end:
-        return True
-    if p + 8 <= size and (load_u64(body, p) & HIGH_BITS) << np.uint64(64 - 8 * (end - p)) == ZERO:
-        return True
-    return _utf8_rest(body, p, end)
+from schemas.wire import is_utf8
 
 
 @njit(nogil=True, cache=True, forceinline=True)

@@ -94,7 +94,8 @@ class BatchWriter:
                 guarded = self._guard.first(self._reader.log_id(), records, frozen, decoded)
             else:
                 # It was judged before it was frozen, and is not judged again at each attempt.
-                decoded = decode(self._signal, records, self._arena)
+                # With marks, because rules may be recorded that are no longer in force.
+                decoded = decode(self._signal, records, self._arena, marked=True)
                 guarded = self._guard.again(self._reader.log_id(), records, frozen, decoded)
             self._insert(partition, records, frozen, decoded, guarded)
             letters = self._letters(records, decoded)
@@ -111,7 +112,7 @@ class BatchWriter:
             limit_bytes = None if len(records) == 1 else _LEAST_BYTES + _BYTES_FOR_EACH * value_bytes
             try:
                 with self._arena.bounded(limit_bytes):
-                    return records, decode(self._signal, records, self._arena)
+                    return records, decode(self._signal, records, self._arena, marked=self._guard.reads_bytes)
             except ArenaFullError:
                 records = records[: len(records) // 2]
 

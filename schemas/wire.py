@@ -22,6 +22,7 @@ from schemas.jit import compiled, inlined
 PADDING = 32
 BROKEN = np.int64(1 << 62)
 VARINT, FIXED64, LENGTH, FIXED32 = 0, 1, 2, 5
+_HIGH_BITS = np.uint64(0x8080808080808080)
 __all__ = [
     "BROKEN",
     "PADDING",
@@ -32,6 +33,7 @@ __all__ = [
     "fixed32",
     "fixed64",
     "inlined",
+    "is_utf8",
     "length",
     "load_u32",
     "load_u64",
@@ -228,3 +230,49 @@ def fixed32(buffer, p, end):
     if p + 4 > end:
         return np.uint64(0), BROKEN
     return load_u32(buffer, p), p + 4
+
+
+@compiled
+def _utf8_rest(body, p, end):
+    while p < end:
+        c = body[p]
+        if c < 0x80:
+            p += 1
+        elif c < 0xC2:
+            return False
+        elif c < 0xE0:
+            if end - p < 2 or body[p + 1] & 0xC0 != 0x80:
+                return False
+            p += 2
+        elif c < 0xF0:
+            if end - p < 3 or body[p + 1] & 0xC0 != 0x80 or body[p + 2] & 0xC0 != 0x80:
+                return False
+            if (c == 0xE0 and body[p + 1] < 0xA0) or (c == 0xED and body[p + 1] > 0x9F):
+                return False
+            p += 3
+        elif c < 0xF5:
+            if end - p < 4 or body[p + 1] & 0xC0 != 0x80 or body[p + 2] & 0xC0 != 0x80 or body[p + 3] & 0xC0 != 0x80:
+                return False
+            if (c == 0xF0 and body[p + 1] < 0x90) or (c == 0xF4 and body[p + 1] > 0x8F):
+                return False
+            p += 4
+        else:
+            return False
+    return True
+
+
+@inlined
+def is_utf8(body, p, end, size):
+    """Whether body[p:end] is UTF-8 (RFC 3629): eight bytes at a time while they are ASCII.
+
+    A load never passes `size`, the end of the array, so that it needs no padding.
+    """
+    while end - p >= 8:
+        if load_u64(body, p) & _HIGH_BITS != np.uint64(0):
+            return _utf8_rest(body, p, end)
+        p += 8
+    if p == end:
+        return True
+    if p + 8 <= size and (load_u64(body, p) & _HIGH_BITS) << np.uint64(64 - 8 * (end - p)) == np.uint64(0):
+        return True
+    return _utf8_rest(body, p, end)

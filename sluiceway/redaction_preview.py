@@ -10,8 +10,9 @@ import pyarrow as pa
 
 from processors.arena import Arena
 from processors.decode import Decoded, decode
-from processors.guard.redact import PLACES, redact
-from processors.guard.rules import RedactionRule
+from processors.decode.marks import readings
+from processors.guard.redact import MAPS, TEXT_COLUMNS, apply_rules
+from processors.guard.rules import KEY, RedactionRule
 from schemas.log import Record
 from schemas.signals import Signal
 
@@ -20,10 +21,10 @@ _Value = tuple[str, str, str]
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What one rule does to the values of one attribute, or to one kind of text.
+    """What one rule does to the values of one attribute, to names of attributes, or to one kind of text.
 
     Attributes:
-        attribute: '' for texts, which have no names.
+        attribute: '' for texts, which have no names, and for names, which are values here.
         values: how many it is about.
         before, after: of one of them; `after` is None where the attribute is dropped.
     """
@@ -48,14 +49,14 @@ class Preview:
 
 def preview(signal: Signal, records: Sequence[Record], rules: Sequence[RedactionRule], key: bytes) -> Preview:
     """Decode the records and apply the rules one after the other; nothing is written anywhere."""
-    decoded = decode(signal, records, Arena())
+    decoded = decode(signal, records, Arena(), marked=True)
     changes = [change for rule in rules for change in _changes(signal, decoded, rule, key)]
     return Preview(changes, int(decoded.items.sum()), len(decoded.faults))
 
 
 def _changes(signal: Signal, decoded: Decoded, rule: RedactionRule, key: bytes) -> Iterator[Change]:
     before = Counter(_values(decoded, rule))
-    redact(decoded, [rule], key)
+    apply_rules(decoded, [rule], key)
     after = Counter(_values(decoded, rule))
     came: dict[tuple[str, str], list[str]] = defaultdict(list)
     for place, name, value in (after - before).elements():
@@ -71,9 +72,15 @@ def _changes(signal: Signal, decoded: Decoded, rule: RedactionRule, key: bytes) 
 def _values(decoded: Decoded, rule: RedactionRule) -> Iterator[_Value]:
     """(place, attribute, value) of all that the rule may look at."""
     for rows in decoded.tables.values():
-        for column, place in PLACES.items():
+        for column, place in MAPS.items():
             if column in rows.schema.names and place in rule.places:
                 yield from ((place, name, value) for name, value in _texts(rows.column(column)))
+            if column in rows.schema.names and KEY in rule.places:
+                yield from ((KEY, "", name) for name, _ in _texts(rows.column(column)))
+        for column, names in TEXT_COLUMNS.items():
+            place = next((name for name in names if name in rule.places), None)
+            if column in rows.schema.names and place:
+                yield from ((place, "", value) for _, value in _texts(rows.column(column)))
 
 
 def _texts(array: pa.Array) -> Iterator[tuple[str, str]]:
@@ -96,5 +103,5 @@ def _plain(array: pa.Array) -> list[str]:
         values = _plain(array.dictionary)
         return [values[code] for code in array.indices.to_pylist()]
     # As bytes: a Collector's record may hold what is no UTF-8.
-    raw = array.cast(pa.binary_view() if pa.types.is_string_view(array.type) else pa.binary())
-    return [value.decode("utf-8", "replace") for value in raw.to_pylist()]
+    as_text, _ = readings(array.cast(pa.string()))
+    return [value.decode("utf-8", "replace") for value in as_text.cast(pa.binary()).to_pylist()]

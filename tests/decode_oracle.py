@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -66,28 +66,51 @@ def json_string(text: str) -> str:
     return escaped.replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
 
-def json_text(value: Any) -> str:
+class Encoded(str):
+    """A value as it is stored, and `plain`: the same with bytes that are UTF-8 text spelled out, not in base64."""
+
+    plain: str
+
+
+def in_base64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def spelled_out(data: bytes) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return in_base64(data)
+
+
+def json_text(value: Any, of_bytes: Callable[[bytes], str] = in_base64) -> str:
     match value.WhichOneof("value"):
         case None | "string_value_strindex":
             return "null"
         case "string_value":
             return json_string(value.string_value)
         case "array_value":
-            return "[" + ",".join(json_text(item) for item in value.array_value.values) + "]"
+            return "[" + ",".join(json_text(item, of_bytes) for item in value.array_value.values) + "]"
         case "kvlist_value":
             entries = {item.key: item.value for item in value.kvlist_value.values}
             ordered = sorted(entries.items(), key=lambda entry: entry[0].encode())
-            return "{" + ",".join(f"{json_string(key)}:{json_text(item)}" for key, item in ordered) + "}"
+            return "{" + ",".join(f"{json_string(key)}:{json_text(item, of_bytes)}" for key, item in ordered) + "}"
         case "bytes_value":
-            return json_string(base64.b64encode(value.bytes_value).decode())
+            return json_string(of_bytes(value.bytes_value))
         case "double_value" if not math.isfinite(value.double_value):
             return json_string(number_text(value.double_value))
         case _:
-            return text(value)
+            return _text(value, of_bytes)
 
 
 def text(value: Any) -> str:
     """An AnyValue as the exporter's text."""
+    stored, plain = Encoded(_text(value, in_base64)), _text(value, spelled_out)
+    stored.plain = plain
+    return stored if plain != stored else plain
+
+
+def _text(value: Any, of_bytes: Callable[[bytes], str]) -> str:
     match value.WhichOneof("value"):
         case "string_value":
             return str(value.string_value)
@@ -98,9 +121,9 @@ def text(value: Any) -> str:
         case "bool_value":
             return "true" if value.bool_value else "false"
         case "bytes_value":
-            return base64.b64encode(value.bytes_value).decode()
+            return of_bytes(value.bytes_value)
         case "array_value" | "kvlist_value":
-            return json_text(value)
+            return json_text(value, of_bytes)
         case _:
             return ""
 

@@ -22,7 +22,22 @@ _MAPS = {
     "Attributes": "point",
 }
 _LISTS = {"Events.Attributes": "event", "Links.Attributes": "link", "Exemplars.FilteredAttributes": "exemplar"}
-_TEXTS = {"Body": "body", "StatusMessage": "status", "SpanName": "name", "EventName": "name"}
+_TEXTS = {
+    "Body": "body",
+    "StatusMessage": "status",
+    "SpanName": "name span.name",
+    "EventName": "name event.name",
+    "SeverityText": "severity_text",
+    "TraceState": "trace_state",
+    "ScopeName": "scope.name",
+    "ScopeVersion": "scope.version",
+    "ResourceSchemaUrl": "schema_url",
+    "ScopeSchemaUrl": "schema_url",
+    "MetricName": "metric.name",
+    "MetricDescription": "metric.description",
+    "MetricUnit": "metric.unit",
+}
+_LISTS_OF_TEXTS = {"Events.Name": "name event.name", "Links.TraceState": "trace_state"}
 
 
 def hashed(text: str, key: bytes) -> str:
@@ -51,16 +66,17 @@ def _row(row: Row, rules: Sequence[RedactionRule], key: bytes) -> tuple[Row, Cou
     about: Counter[str] = Counter()
     for rule in rules:
         for column, place in _MAPS.items():
-            if column in row and place in rule.places:
-                row[column] = _pairs(row[column], rule, key, about)
+            if column in row:
+                row[column] = _entries(row[column], place, rule, key, about)
         for column, place in _LISTS.items():
-            if column in row and place in rule.places:
-                row[column] = [_pairs(each, rule, key, about) for each in row[column]]
-        for column, place in _TEXTS.items():
-            if column in row and place in rule.places:
+            if column in row:
+                row[column] = [_entries(each, place, rule, key, about) for each in row[column]]
+        for column, places in _TEXTS.items():
+            if column in row and rule.places & {*places.split()}:
                 row[column] = _value(row[column], rule, key, about, dropped=lambda: "")
-        if "Events.Name" in row and "name" in rule.places:
-            row["Events.Name"] = [_value(name, rule, key, about, dropped=lambda: "") for name in row["Events.Name"]]
+        for column, places in _LISTS_OF_TEXTS.items():
+            if column in row and rule.places & {*places.split()}:
+                row[column] = [_value(text, rule, key, about, dropped=lambda: "") for text in row[column]]
     names = {"ServiceName": ["service.name"], "ServiceVersion": ["service.version"],
              "Environment": ["deployment.environment.name", "deployment.environment"]}  # fmt: skip
     for column, attributes in names.items():
@@ -69,14 +85,24 @@ def _row(row: Row, rules: Sequence[RedactionRule], key: bytes) -> tuple[Row, Cou
     return row, about
 
 
-def _pairs(pairs: Pairs, rule: RedactionRule, key: bytes, about: Counter[str]) -> Pairs:
+def _entries(pairs: Pairs, place: str, rule: RedactionRule, key: bytes, about: Counter[str]) -> Pairs:
+    if place in rule.places:
+        pairs = _pairs(pairs, rule, key, about, of=1)
+    if "key" in rule.places:
+        pairs = _pairs(pairs, rule, key, about, of=0)
+        pairs = sorted(pairs, key=lambda pair: pair[0].encode())
+    return pairs
+
+
+def _pairs(pairs: Pairs, rule: RedactionRule, key: bytes, about: Counter[str], *, of: int) -> Pairs:
+    """`of` 0 is about the names of the entries, 1 about their values."""
     kept = []
-    for name, value in pairs:
-        named = any(fnmatch.fnmatchcase(name.lower(), glob.lower()) for glob in rule.attributes)
+    for pair in pairs:
+        named = any(fnmatch.fnmatchcase(pair[0].lower(), glob.lower()) for glob in rule.attributes)
         if rule.attributes and not named:
-            kept.append((name, value))
-        elif (new := _value(value, rule, key, about, dropped=lambda: None)) is not None:
-            kept.append((name, new))
+            kept.append(pair)
+        elif (new := _value(pair[of], rule, key, about, dropped=lambda: None)) is not None:
+            kept.append((new, pair[1]) if of == 0 else (pair[0], new))
     return kept
 
 
@@ -84,8 +110,11 @@ def _value(
     value: str, rule: RedactionRule, key: bytes, about: Counter[str], *, dropped: Callable[[], str | None]
 ) -> Any:
     pattern = re.compile(rule.pattern, re.ASCII) if rule.pattern else None
-    if pattern and not pattern.search(value):
+    readings = [getattr(value, "plain", value), str(value)]
+    seen = next((reading for reading in readings if not pattern or pattern.search(reading)), None)
+    if seen is None:
         return value
+    value = seen
     about[rule.name] += 1
     if rule.action == "drop":
         return dropped()

@@ -76,7 +76,7 @@ class Maker:
             if field.name in ("trace_id", "span_id", "parent_span_id"):
                 size = 16 if field.name == "trace_id" else 8
                 return rng.randbytes(rng.choice([1, 7, 15, 17, 32]) if self.faulty() else rng.choice([0, size, size]))
-            return rng.randbytes(rng.randint(0, 20))
+            return rng.choice(TEXTS).encode() if rng.random() < 0.5 else rng.randbytes(rng.randint(0, 20))
         if field.type == FieldDescriptor.TYPE_BOOL:
             return rng.random() < 0.5
         if field.type == FieldDescriptor.TYPE_DOUBLE:

@@ -33,8 +33,9 @@ class AwkwardMaker(Maker):
         if field.type == FieldDescriptor.TYPE_STRING:
             if field.name == "key" and rng.random() < 0.6:
                 return rng.choice(_KEYS)
-            size = rng.choice((0, 1, 3, 4, 5, 11, 12, 13, 16, 40))
-            return "".join(rng.choice(_AWKWARD) if rng.random() < 0.15 else rng.choice(_PLAIN) for _ in range(size))
+            return self._text()
+        if field.name == "bytes_value" and rng.random() < 0.5:
+            return self._text().encode()
         if field.type == FieldDescriptor.TYPE_DOUBLE:
             return rng.choice((
                 0.0, -0.0, float(rng.randint(-(2**60), 2**60)), rng.uniform(-1, 1) * 10 ** rng.randint(-320, 300),
@@ -46,6 +47,11 @@ class AwkwardMaker(Maker):
         if field.name.endswith("time_unix_nano") and rng.random() < 0.1:
             return rng.choice((1, 2**63 - 1, 2**63, 2**64 - 1, NOW_NS))
         return super().scalar(field)
+
+    def _text(self) -> str:
+        rng = self.rng
+        size = rng.choice((0, 1, 3, 4, 5, 11, 12, 13, 16, 40))
+        return "".join(rng.choice(_AWKWARD) if rng.random() < 0.15 else rng.choice(_PLAIN) for _ in range(size))
 
 
 def message(rng: random.Random, signal: Signal, repeats: int = 3) -> Any:

@@ -15,6 +15,9 @@ __all__ = ["Decoded", "Fault", "decode"]
 _DECODERS = {Signal.TRACES: traces.decode, Signal.METRICS: metrics.decode, Signal.LOGS: logs.decode}
 
 
-def decode(signal: Signal, records: Sequence[Record], arena: Arena) -> Decoded:
-    """Decode a batch. The rows live in the arena: they are valid until its next reset."""
-    return _DECODERS[signal](records, arena)
+def decode(signal: Signal, records: Sequence[Record], arena: Arena, *, marked: bool = False) -> Decoded:
+    """Decode a batch. The rows live in the arena: they are valid until its next reset.
+
+    `marked` is for guards that read bytes values: those that are text come with marks (marks.py).
+    """
+    return _DECODERS[signal](records, arena, marked=marked)

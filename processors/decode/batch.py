@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from processors.arena import Arena
-from processors.decode import attributes, frame, space, strings
+from processors.decode import attributes, frame, marks, space, strings
 from processors.decode.arrow import Columns, coded, numbers, of_group
 from processors.decode.strings import Array
 from schemas.log import Record
@@ -39,12 +39,14 @@ class Decoded:
         items: spans, data points or log records decoded, for each record of the batch.
         record_of_row: by table name, the index of each row's record.
         faults: at most one for each record, in order.
+        marked: values may hold marks (marks.py), which must be taken away before rows are written.
     """
 
     tables: dict[str, pa.RecordBatch] = field(default_factory=dict)
     items: Array = field(default_factory=lambda: np.zeros(0, np.int64))
     record_of_row: dict[str, Array] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
+    marked: bool = False
 
 
 # By array number: room in elements. Arrays whose need is known only in the scan have a factor instead.
@@ -54,7 +56,7 @@ Sizes = list[int]
 class Work:
     """The byte array of a batch and the arrays that its scan writes to."""
 
-    def __init__(self, arena: Arena, records: Sequence[Record], sizes: Sizes) -> None:
+    def __init__(self, arena: Arena, records: Sequence[Record], sizes: Sizes, *, marked: bool = False) -> None:
         arena.reset()
         self.arena = arena
         lengths = np.fromiter((len(record.value) for record in records), np.int64, len(records))
@@ -70,6 +72,7 @@ class Work:
         self.state = np.zeros(space.STATE_CELLS, np.int64)
         self.state[space.SCRATCH] = used + PADDING
         self.state[space.SCRATCH_END] = self.buffer.size
+        self.state[space.MARK] = marks.MARK_NUMBER if marked else 0
         self.work = arena.empty(sizes[space.WORK_CELLS], np.int64)
         self.keys = strings.interned(arena, sizes[space.KEYS], space.KEYS)
         self.values = strings.interned(arena, sizes[space.VALUES], space.VALUES)
@@ -96,6 +99,11 @@ class Work:
         )
 
     @property
+    def marked(self) -> bool:
+        """Whether a value has marks."""
+        return bool(self.state[space.MARKED])
+
+    @property
     def overflown(self) -> int:
         """The number of the array that was too small, 0 if none was."""
         return int(self.state[space.OVERFLOW])
@@ -117,13 +125,16 @@ def sizes_for(value_bytes: int) -> Sizes:
     return sizes
 
 
-def scan_all(arena: Arena, records: Sequence[Record], scan: Callable[[Work, Sizes, Array], None]) -> tuple[Work, Array]:
+def scan_all(
+    arena: Arena, records: Sequence[Record], scan: Callable[[Work, Sizes, Array], None], *, marked: bool
+) -> tuple[Work, Array]:
     """Run frame and scan until every array is large enough and no record at fault contributed a row.
 
     Args:
         arena: gives the working memory; what it gave before becomes invalid.
         records: the batch, in order.
         scan: decodes the items of a framed `Work`, marking faults.
+        marked: put marks around bytes values that are text.
 
     Returns:
         The work whose arrays hold the rows, and the fault position of each record in the array of bytes, or -1.
@@ -132,7 +143,7 @@ def scan_all(arena: Arena, records: Sequence[Record], scan: Callable[[Work, Size
     faults = np.full(len(records), -1, np.int64)
     while True:
         known = int((faults >= 0).sum())
-        work = Work(arena, records, sizes)
+        work = Work(arena, records, sizes, marked=marked)
         work.frame(faults)
         if not work.overflown:
             scan(work, sizes, faults)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from processors.decode.any_value import ARRAY, BOOL, BYTES, DOUBLE, INT, MAP, STRING, any_value, key_and_value
+from processors.decode.marks import MARK_BYTES, is_marked, put_mark
 from processors.decode.numbers import ROOM, put_any_double, put_base64, put_bool, put_int, put_null
-from processors.decode.space import OVERFLOW, SCRATCH, WORK, WORK_CELLS, reserve
+from processors.decode.space import MARKED, OVERFLOW, SCRATCH, WORK, WORK_CELLS, reserve
 from schemas.wire import compiled, length, skip_field, varint
 
 MAX_DEPTH = 32
@@ -69,6 +70,26 @@ def _key_less(buffer, a, a_stop, b, b_stop):
 
 
 @compiled
+def _put_json_base64(buffer, at, start, stop):
+    buffer[at] = 34
+    at = put_base64(buffer, at + 1, start, stop)
+    buffer[at] = 34
+    return at + 1
+
+
+@compiled
+def _put_marked(buffer, start, stop, state):
+    size = stop - start
+    at = reserve(state, 3 * MARK_BYTES + 6 * size + 2 + size // 3 * 4 + 8)
+    if at < 0:
+        return False
+    at = _put_json_string(buffer, put_mark(buffer, at, state), start, stop)
+    at = _put_json_base64(buffer, put_mark(buffer, at, state), start, stop)
+    state[SCRATCH], state[MARKED] = put_mark(buffer, at, state), 1
+    return True
+
+
+@compiled
 def _put_scalar(buffer, kind, first, second, state):
     # NaN and infinities inside arrays and maps become the strings of the protobuf JSON mapping, where Go's encoder
     # gives up and the exporter stores an empty string: losing the whole value is the worse choice.
@@ -76,6 +97,8 @@ def _put_scalar(buffer, kind, first, second, state):
     if kind == STRING:
         room = 6 * (second - first) + 2
     elif kind == BYTES:
+        if is_marked(buffer, first, second, state):
+            return _put_marked(buffer, first, second, state)
         room = (second - first) // 3 * 4 + 8
     at = reserve(state, room)
     if at < 0:
@@ -89,10 +112,7 @@ def _put_scalar(buffer, kind, first, second, state):
     elif kind == DOUBLE:
         at = put_any_double(buffer, at, first, 1)
     elif kind == BYTES:
-        buffer[at] = 34
-        at = put_base64(buffer, at + 1, first, second)
-        buffer[at] = 34
-        at += 1
+        at = _put_json_base64(buffer, at, first, second)
     else:
         at = put_null(buffer, at)
     state[SCRATCH] = at

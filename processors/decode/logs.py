@@ -17,7 +17,7 @@ from schemas.columns import LOGS
 from schemas.log import Record
 
 
-def decode(records: Sequence[Record], arena: Arena) -> Decoded:
+def decode(records: Sequence[Record], arena: Arena, *, marked: bool = False) -> Decoded:
     """Decode the batch; records that break a rule become faults and give no rows.
 
     The rows live in the arena: they are valid until its next reset.
@@ -31,13 +31,14 @@ def decode(records: Sequence[Record], arena: Arena) -> Decoded:
             work.buffer, work.found, by_service(work), faults, rows, work.keys, work.values, work.state, work.work
         )
 
-    work, faults = scan_all(arena, records, scan)
+    work, faults = scan_all(arena, records, scan, marked=marked)
     rows = state[0]
     count = int(rows.used[0])
     record = rows.record[:count]
     decoded = Decoded(
         items=np.bincount(record, minlength=len(records)),
         faults=faults_of(work, faults, "not a well-formed ExportLogsServiceRequest"),
+        marked=work.marked,
     )
     if not count:
         return decoded

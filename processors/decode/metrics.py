@@ -25,7 +25,7 @@ class _Rows:
     of_kind: list[tuple[points.Points, points.Exemplars]]
 
 
-def decode(records: Sequence[Record], arena: Arena) -> Decoded:
+def decode(records: Sequence[Record], arena: Arena, *, marked: bool = False) -> Decoded:
     """Decode the batch; records that break a rule become faults and give no rows in any table.
 
     The rows live in the arena: they are valid until its next reset.
@@ -45,10 +45,11 @@ def decode(records: Sequence[Record], arena: Arena) -> Decoded:
                 work.buffer, faults, headers, kind, rows, exemplar_rows, work.keys, work.state, work.work
             )
 
-    work, faults = scan_all(arena, records, scan)
+    work, faults = scan_all(arena, records, scan, marked=marked)
     decoded = Decoded(
         items=np.zeros(len(records), np.int64),
         faults=faults_of(work, faults, "not a well-formed ExportMetricsServiceRequest"),
+        marked=work.marked,
     )
     context: Context | None = None
     for kind, table in enumerate(_TABLES):

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from processors.blocks import ONE_BLOCK_ROWS
+from processors.decode import marks
 from processors.decode.arrow import value_codes
 from processors.decode.batch import SERVICE, Work
 from processors.decode.strings import Array, texts
@@ -46,5 +47,8 @@ def _ranks(work: Work) -> Array:
     """For each resource group the place of its service among all of them, from 1; equal where services are."""
     key = pc.index(texts(work.buffer, work.keys), pa.scalar(SERVICE)).as_py()
     services = texts(work.buffer, work.values).take(pa.array(value_codes(work.resources, key)))
+    if work.marked:
+        # Rows have one order, whether or not they are decoded for a guard.
+        services = marks.stored(services.view(pa.string())).view(pa.binary())
     ranks: Array = pc.rank(services, tiebreaker="dense").to_numpy()
     return ranks

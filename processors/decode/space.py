@@ -9,7 +9,9 @@ from schemas.wire import PADDING, compiled, inlined
 # Cells of the `state` array that every function here shares. Whoever finds its array full writes the array's
 # number to OVERFLOW: the caller grows that one and starts the batch again, so that no value is cut.
 SCRATCH, SCRATCH_END, OVERFLOW, WORK = 0, 1, 2, 3
-STATE_CELLS = 4
+# The mark that is put around bytes values that are text (0: around none), and whether one was: see marks.py.
+MARK, MARKED = 4, 5
+STATE_CELLS = 6
 SCRATCH_BYTES, WORK_CELLS, KEYS, VALUES, RESOURCES, RESOURCE_ENTRIES, SCOPES, SCOPE_ENTRIES, ITEMS = range(1, 10)
 ENTRIES, EVENTS, EVENT_ENTRIES, LINKS, LINK_ENTRIES, METRICS = range(10, 16)
 POINTS, POINT_ENTRIES, BUCKETS, EXEMPLARS, EXEMPLAR_ENTRIES = range(16, 21)

@@ -9,9 +9,25 @@ import numpy as np
 
 from processors.decode.any_value import ARRAY, BOOL, BYTES, INT, MAP, NOTHING, STRING, any_value
 from processors.decode.json_text import json_text
+from processors.decode.marks import MARK_BYTES, is_marked, put_mark
 from processors.decode.numbers import ROOM, put_any_double, put_base64, put_bool, put_int
-from processors.decode.space import SCRATCH, reserve
-from schemas.wire import compiled
+from processors.decode.space import MARKED, SCRATCH, reserve
+from schemas.wire import compiled, copy_bytes
+
+
+@compiled
+def _marked_text(buffer, first, second, state):
+    size = second - first
+    start = reserve(state, 3 * MARK_BYTES + size + size // 3 * 4 + 8)
+    if start < 0:
+        return np.int64(0), np.int64(-1)
+    at = put_mark(buffer, start, state)
+    copy_bytes(buffer, at, buffer, first, size)
+    at = put_mark(buffer, at + size, state)
+    at = put_base64(buffer, at, first, second)
+    at = put_mark(buffer, at, state)
+    state[SCRATCH], state[MARKED] = at, 1
+    return start, at - start
 
 
 @compiled
@@ -31,6 +47,8 @@ def value_text(buffer, p, end, state, work):
         return start, state[SCRATCH] - start
     room = np.int64(ROOM)
     if kind == BYTES:
+        if is_marked(buffer, first, second, state):
+            return _marked_text(buffer, first, second, state)
         room = (second - first) // 3 * 4 + 8
     start = reserve(state, room)
     if start < 0:

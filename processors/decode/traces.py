@@ -20,7 +20,7 @@ KINDS = pa.array(["Unspecified", "Internal", "Server", "Client", "Producer", "Co
 STATUSES = pa.array(["Unset", "Ok", "Error", ""])
 
 
-def decode(records: Sequence[Record], arena: Arena) -> Decoded:
+def decode(records: Sequence[Record], arena: Arena, *, marked: bool = False) -> Decoded:
     """Decode the batch; records that break a rule become faults and give no rows.
 
     The rows live in the arena: they are valid until its next reset.
@@ -49,13 +49,14 @@ def decode(records: Sequence[Record], arena: Arena) -> Decoded:
             work.work,
         )
 
-    work, faults = scan_all(arena, records, scan)
+    work, faults = scan_all(arena, records, scan, marked=marked)
     rows, event_rows, link_rows = state[0]
     count = int(rows.used[0])
     record = rows.record[:count]
     decoded = Decoded(
         items=np.bincount(record, minlength=len(records)),
         faults=faults_of(work, faults, "not a well-formed ExportTraceServiceRequest"),
+        marked=work.marked,
     )
     if not count:
         return decoded

@@ -89,6 +89,11 @@ class Guard:
         self._folded = counter("sluiceway_processor_folded_points_total")
         self._admitted = counter("sluiceway_processor_series_admitted_total")
 
+    @property
+    def reads_bytes(self) -> bool:
+        """Whether batches that are begun are to be decoded with marks around bytes values that are text."""
+        return bool(self._policy.rules)
+
     def announce(self, log_id: str, records: Sequence[Record]) -> None:
         """Before a batch is frozen: record which rules hold from its first record on, where that changed.
 
@@ -136,9 +141,8 @@ class Guard:
         batch = _batch(log_id, records, offsets)
         self._partitions.pop(batch.partition, None)
         found = self._kept.policy(batch)
-        if found is not None:
-            rules, _, key_name = found
-            self._redact(decoded, self._with_key(rules, key_name), self._policy.key, guarded)
+        rules = self._with_key(found[0], found[2]) if found is not None else ()
+        self._redact(decoded, rules, self._policy.key, guarded)
         if self._signal is not Signal.METRICS:
             return guarded
         recorded = self._kept.recorded(batch)
@@ -159,7 +163,7 @@ class Guard:
             self._folded.add(folded, {"signal": self._signal.value})
 
     def _redact(self, decoded: Decoded, rules: Sequence[RedactionRule], key: bytes, guarded: Guarded) -> None:
-        if not rules:
+        if not rules and not decoded.marked:
             return
         done: Redacted = redact(decoded, rules, key)
         guarded.redacted = done.rows

@@ -4,17 +4,34 @@ from __future__ import annotations
 
 import re
 from functools import cached_property
-from typing import Literal, Self
+from typing import Literal, Self, get_args
 
 from pydantic import Field, field_validator, model_validator
 
 from schemas.settings import Section
 
 Action = Literal["drop", "mask", "hash"]
-Place = Literal["resource", "scope", "span", "event", "link", "log", "point", "exemplar", "body", "status", "name"]
-# Where values have names, and where they are text alone.
-ATTRIBUTES: tuple[Place, ...] = ("resource", "scope", "span", "event", "link", "log", "point", "exemplar")
-TEXTS: tuple[Place, ...] = ("body", "status", "name")
+Attributes = Literal["resource", "scope", "span", "event", "link", "log", "point", "exemplar"]
+Text = Literal[
+    "body",
+    "status",
+    "name",
+    "span.name",
+    "event.name",
+    "severity_text",
+    "trace_state",
+    "scope.name",
+    "scope.version",
+    "schema_url",
+    "metric.name",
+    "metric.description",
+    "metric.unit",
+]
+Place = Attributes | Literal["key"] | Text
+# Where values have names, what those names are, and where there is text alone.
+ATTRIBUTES: tuple[Attributes, ...] = get_args(Attributes)
+KEY: Literal["key"] = "key"
+TEXTS: tuple[Text, ...] = get_args(Text)
 
 
 class RedactionRule(Section):
@@ -37,8 +54,9 @@ class RedactionRule(Section):
     )
     where: tuple[Place, ...] = Field(
         (),
-        description="Where it looks. None means all attributes and, where the rule names no attributes, log bodies and "
-        "status messages; `name` (of spans and events) only where it is said.",
+        description="Where it looks. None means the values of all attributes and, where the rule names no attributes, "
+        "log bodies and status messages. Every other place, names of attributes (`key`) among them, only where it is "
+        "said.",
     )
 
     @field_validator("attributes")

@@ -12,9 +12,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from processors.decode.marks import LEAST_MARKED_BYTES, has_mark
 from processors.decode.strings import Array
 from processors.guard.kernels import put_views_of
 from schemas.wire import PADDING
+
+_SIZE = np.uint64(0xFFFFFFFF)
 
 
 class Values(Protocol):
@@ -26,8 +29,11 @@ class Values(Protocol):
     def put(self, at: Array, which: Array, texts: pa.StringArray) -> None:
         """Put texts[which[i]] at index at[i]."""
 
-    def keep(self, kept: Array) -> None:
-        """Leave out the values that are not kept, a boolean for each."""
+    def take(self, at: Array) -> None:
+        """Have the values at these indexes only, in their order."""
+
+    def marked(self) -> Array:
+        """The indexes of values that hold marks (processors/decode/marks.py)."""
 
     def array(self) -> pa.Array:
         """The column as it is now."""
@@ -42,7 +48,8 @@ class ViewValues:
         words = np.frombuffer(views, np.uint64) if count else np.zeros(0, np.uint64)
         self._views = words[2 * array.offset : 2 * (array.offset + count)].reshape(count, 2)
         self._data = data[:1] or [pa.py_buffer(bytes(PADDING))]
-        self._own = np.zeros(PADDING, np.uint8)
+        # What was put there before goes on being pointed to.
+        self._own = np.frombuffer(data[1], np.uint8) if len(data) > 1 else np.zeros(PADDING, np.uint8)
         self._is_ours = False
 
     def distinct(self, at: Array) -> tuple[pa.StringArray, Array]:
@@ -61,9 +68,17 @@ class ViewValues:
         self._own = np.concatenate([self._own[:-PADDING], data])
         self._views[at] = views.reshape(-1, 2)[which]
 
-    def keep(self, kept: Array) -> None:
+    def take(self, at: Array) -> None:
         """See `Values`."""
-        self._views, self._is_ours = self._views[kept], True
+        self._views, self._is_ours = self._views[at], True
+
+    def marked(self) -> Array:
+        """See `Values`."""
+        # Nearly all values are shorter than three marks.
+        at = np.flatnonzero((self._views[:, 0] & _SIZE) > LEAST_MARKED_BYTES)
+        texts, which = self.distinct(at)
+        holds: Array = has_mark(texts).to_numpy(zero_copy_only=False)
+        return np.asarray(at[holds[which]])
 
     def array(self) -> pa.Array:
         """See `Values`."""
@@ -84,8 +99,11 @@ class CodedValues:
 
     def distinct(self, at: Array) -> tuple[pa.StringArray, Array]:
         """See `Values`."""
-        codes, which = np.unique(self._codes[at], return_inverse=True)
-        return self.dictionary.take(pa.array(codes)), which
+        # Not sorted, as np.unique would: what is used of the dictionary, and the number of each used one.
+        codes = self._codes[at]
+        used = np.zeros(len(self.dictionary), np.bool_)
+        used[codes] = True
+        return self.dictionary.filter(pa.array(used)), (np.cumsum(used) - 1)[codes]
 
     def put(self, at: Array, which: Array, texts: pa.StringArray) -> None:
         """See `Values`."""
@@ -95,9 +113,13 @@ class CodedValues:
         self.dictionary, codes = with_texts(self.dictionary, texts)
         self._codes[at] = codes[which]
 
-    def keep(self, kept: Array) -> None:
+    def take(self, at: Array) -> None:
         """See `Values`."""
-        self._codes = self._codes[kept]
+        self._codes = self._codes[at]
+
+    def marked(self) -> Array:
+        """See `Values`."""
+        return np.flatnonzero(has_mark(self.dictionary).to_numpy(zero_copy_only=False)[self._codes])
 
     def array(self) -> pa.Array:
         """See `Values`."""

@@ -119,6 +119,20 @@ def test_a_batch_under_way_is_finished_under_the_rules_that_it_was_begun_with(
     assert_redacted(way, by_offset | {way.records()[-1].offset: way.policy})
 
 
+@pytest.mark.parametrize("begun", [Policy(), OLD], ids=["without rules", "with a rule"])
+@pytest.mark.parametrize("signal", list(Signal))
+def test_bytes_of_a_batch_under_way_are_read_as_it_was_begun(
+    line: Callable[..., Line], signal: Signal, begun: Policy
+) -> None:
+    way = line(signal)
+    way.append(*(request(signal, seed) for seed in range(10)))
+    way.policy = begun
+    way.crash("after freeze")
+    way.policy = OLD if not begun.rules else Policy(key=KEY)
+    way.consume()
+    assert_redacted(way, dict.fromkeys(range(len(way.records()) + 2), begun))
+
+
 def points(people: int, *, first: int = 0, service: str = "cart", temporality: int = 1, at_s: int = 0) -> bytes:
     """A point of `calls` for each person."""
     made = ExportMetricsServiceRequest()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
@@ -70,11 +71,46 @@ def test_values_are_shown_when_asked_for(folder: Path, capsys: pytest.CaptureFix
 
 
 def test_a_hash_can_be_found_again(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    import pyarrow as pa
-
     assert run("redaction", "hash", "ann@example.org") == 0
     shown = capsys.readouterr().out.strip()
     assert shown == hashed(pa.array(["ann@example.org"]), b"a key of sixteen bytes")[0].as_py()
+
+
+TRIED = """
+data_dir: {folder}
+guard:
+  hash_key_file: {folder}/key
+  redaction:
+    - {{name: first, action: hash, pattern: 'login', where: [body]}}
+    - {{name: second, action: hash, pattern: 'failed', where: [body]}}
+    - {{name: keys, action: mask, pattern: '^auth', where: [key]}}
+    - {{name: bytes, action: mask, pattern: 'n secret', where: [log]}}
+    - {{name: scopes, action: drop, pattern: x, where: [scope.name, severity_text]}}
+"""
+
+
+def test_names_bytes_and_each_rule_after_the_others_are_shown(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "sluiceway.yaml").write_text(TRIED.format(folder=folder))
+    request = ExportLogsServiceRequest()
+    group = request.resource_logs.add().scope_logs.add()
+    group.scope.name = "xyz"
+    record = group.log_records.add(severity_text="xINFO")
+    record.body.string_value = "login failed"
+    record.attributes.add(key="auth").value.bytes_value = b"an secret in bytes"
+    writer = SqliteLogWriter(folder / "log" / "log.sqlite", LogSettings(), disk_reserve_bytes=0)
+    writer.append([Entry("otlp_logs", request.SerializeToString(), items=1, received_at_ns=2)])
+    writer.close()
+    assert run("redaction", "preview", "--signal", "logs", "--records", "1", "--show-values") == 0
+    login, failed = (hashed(pa.array([text]), b"a key of sixteen bytes")[0].as_py() for text in ("login", "failed"))
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert lines[1:-1] == [
+        f"logs first body 1 login failed {login} failed",
+        f"logs second body 1 {login} failed {f'{login} {failed}'[:60]}",
+        "logs keys key 1 auth ****",
+        "logs bytes log **** 1 an secret in bytes a**** in bytes",
+        "logs scopes scope.name 1 xyz",
+        "logs scopes severity_text 1 xINFO",
+    ]
 
 
 ENV = "(SLUICEWAY_GUARD__REDACTION)"
