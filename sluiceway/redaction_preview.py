@@ -78,9 +78,9 @@ def _values(decoded: Decoded, rule: RedactionRule) -> Iterator[_Value]:
             if column in rows.schema.names and KEY in rule.places:
                 yield from ((KEY, "", name) for name, _ in _texts(rows.column(column)))
         for column, names in TEXT_COLUMNS.items():
-            place = next((name for name in names if name in rule.places), None)
-            if column in rows.schema.names and place:
-                yield from ((place, "", value) for _, value in _texts(rows.column(column)))
+            said = [name for name in names if name in rule.places]
+            if column in rows.schema.names and said:
+                yield from ((said[0], "", value) for _, value in _texts(rows.column(column)))
 
 
 def _texts(array: pa.Array) -> Iterator[tuple[str, str]]:
