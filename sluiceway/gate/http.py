@@ -27,6 +27,9 @@ from sluiceway.gate.statements import MAX_STATEMENT_BYTES, refusal
 _log = logging.getLogger(__name__)
 
 _STALLED_S = 30.0
+# Requests with a user and a password that hold a connection to the engine, of all callers and of one: the engine takes
+# 256 in all, our own processes' among them, and holds one whose body does not end, whatever the password.
+_PASSED_ON, _PASSED_ON_PER_CALLER = 64, 48
 _CHUNK_BYTES = 1 << 20
 # What of an answer goes on. The rest would be the engine's word on CORS, connections and itself.
 _ANSWER_FIELDS = ("Content-Type", "Content-Encoding")
@@ -48,6 +51,12 @@ class HttpGate:
         self._backend = backend
         self._settings = settings
         self._slots = slots
+        self._passed_on = Slots(
+            _PASSED_ON,
+            _PASSED_ON_PER_CALLER,
+            wait_s=settings.slot_wait_s,
+            waiting_max=settings.slots_waiting_max,
+        )
         self._callers: WeakKeyDictionary[asyncio.Transport, Hashable] = WeakKeyDictionary()
         self._session = ClientSession(
             connector=TCPConnector(limit=0, keepalive_timeout=15),
@@ -120,8 +129,14 @@ class HttpGate:
         headers = _fields(request, _WRITER_FIELDS) | backend.headers
         headers |= {"X-ClickHouse-User": who.user, "X-ClickHouse-Key": who.password}
         passed = {name: value for name, value in given.items() if name not in {"user", "password"}}
-        body = request.content.iter_any() if request.body_exists else None
-        return await self._forward(request, backend, passed, headers, body)
+        body = _pieces(request) if request.body_exists else None
+        try:
+            async with self._passed_on.of(self._caller(request.transport)):
+                return await self._forward(request, backend, passed, headers, body)
+        except NoSlotError as error:
+            raise RefusedError(
+                503, f"{_PASSED_ON} requests of users run already; try again", _TOO_MANY_SIMULTANEOUS_QUERIES
+            ) from error
 
     async def _forward(
         self,
@@ -172,6 +187,24 @@ class HttpGate:
         if backend is None:
             raise _gone()
         return backend
+
+
+async def _pieces(request: web.BaseRequest) -> AsyncIterator[bytes]:
+    """The body as it comes.
+
+    Raises:
+        ConnectionError: it stopped coming.
+    """
+    pieces = request.content.iter_any()
+    while True:
+        try:
+            async with asyncio.timeout(_STALLED_S):
+                piece = await anext(pieces)
+        except StopAsyncIteration:
+            return
+        except TimeoutError as error:
+            raise ConnectionResetError("the body stopped coming") from error
+        yield piece
 
 
 async def _statement(request: web.BaseRequest) -> bytes:

@@ -12,6 +12,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
@@ -339,3 +340,20 @@ def test_a_gate_that_was_killed_comes_back_on_its_port(store: EmbeddedStore) -> 
     thread.start()
     thread.join()
     assert answers == [200]
+
+
+def test_bodies_without_an_end_of_invented_users_leave_the_engine_connections(store: EmbeddedStore) -> None:
+    engine = backend(store)
+    head = b"POST /?user=x&password=y HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\nSELECT "
+    with contextlib.ExitStack() as opened:
+        for _ in range(300):
+            connection = opened.enter_context(socket.create_connection(("127.0.0.1", port(store)), timeout=TIMEOUT_S))
+            connection.sendall(head)
+        # Behind all of them, and a reader's turn is not theirs.
+        assert ask(port(store))[:2] == (200, "reader\n")
+        table = Path("/proc/net/tcp").read_text("ascii").splitlines()[1:]
+        held = [line for line in table if line.split()[1].endswith(f":{engine.http_port:04X}") and " 01 " in line]
+        assert len(held) < 100
+        status, _, _ = ask(engine.http_port, **{**engine.headers, "X-ClickHouse-User": "viewer",
+                                                "X-ClickHouse-Key": engine.passwords["viewer"]})  # fmt: skip
+        assert status == 200
