@@ -65,7 +65,7 @@ class GateChild:
             self._reap()
         self._started_at = time.monotonic()
         descriptors = {name: opened.fileno() for name, opened in self._sockets.items()}
-        with (self._folder.logs / "gate.log").open("ab") as output:
+        with (self._folder.logs / "gate.printed.log").open("wb") as output:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", GATE_MODULE, str(os.getpid())],
                 stdin=subprocess.PIPE,
@@ -78,6 +78,7 @@ class GateChild:
             )
         told = GateSettings(
             backend=str(self._folder.backend),
+            log=str(self._folder.logs / "gate.log"),
             http_fd=descriptors["http_port"],
             native_fd=descriptors.get("native_port"),
             allowed_hosts=self._settings.allowed_hosts,

@@ -32,7 +32,6 @@ _SHARES = {READER: MIB, VIEWER: 16 * MIB, QUERY: 16 * MIB, ALERTS: 256 * MIB}
 # What clickhouse-connect, clickhouse-go, the JDBC driver and Grafana's data source read when they connect or complete
 # names. ClickHouse shows of tables and columns only those that the user may see.
 READABLE_SYSTEM_TABLES = (
-    "asynchronous_metrics",
     "build_options",
     "columns",
     "data_type_families",

@@ -6,7 +6,6 @@ Apart from the pipeline, so that a reader who takes a large answer takes none of
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import socket
 import sys
@@ -16,6 +15,7 @@ from sluiceway.embedded.backend import Backend
 from sluiceway.embedded.engine import die_with_parent
 from sluiceway.gate.connections import BoundedServer
 from sluiceway.gate.http import HttpGate
+from sluiceway.gate.log import log_to
 from sluiceway.gate.native import NativeGate
 from sluiceway.gate.settings import GateSettings
 from sluiceway.gate.slots import Slots
@@ -73,6 +73,7 @@ async def _main() -> None:
     ended = asyncio.Event()
     stdin = sys.stdin.buffer
     settings = GateSettings.read(stdin.readline())
+    log_to(Path(settings.log))
     asyncio.get_running_loop().add_reader(stdin.fileno(), ended.set)
     await serve(settings, ended)
 
@@ -81,7 +82,6 @@ def main() -> int:
     """Run until standard input ends."""
     die_with_parent(int(sys.argv[1]))
     os.umask(0o077)
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(levelname)s gate: %(message)s")
     asyncio.run(_main())
     return 0
 

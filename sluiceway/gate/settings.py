@@ -13,6 +13,7 @@ class GateSettings:
 
     Attributes:
         backend: the file that says where the engine is.
+        log: the file that the gate's own log goes to.
         http_fd: descriptor of the socket that listens for HTTP, inherited.
         native_fd: the same for the native protocol, None when it is not served.
         allowed_hosts: names in the Host header besides loopback's.
@@ -25,6 +26,7 @@ class GateSettings:
     """
 
     backend: str
+    log: str
     http_fd: int
     native_fd: int | None
     allowed_hosts: tuple[str, ...]
