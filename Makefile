@@ -47,7 +47,8 @@ up: $(STAMP) ## run the pipeline without the demo load, until Ctrl-C
 .PHONY: test
 test: $(STAMP) ## run the tests; with SLOW=1 also faults that are played for a minute or more, as .ci/run does
 	@$(if $(CHROMIUM),,echo "make: no Chromium found: the browser tests are left out (apt-get install chromium)" >&2)
-	@$(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder -m "$(MARKERS)" $(PYTEST_ARGS)
+	@$(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder -m "$(MARKERS) and not alone" $(PYTEST_ARGS)
+	@$(BIN)/pytest -n 0 -m "$(MARKERS) and alone" $(PYTEST_ARGS)
 
 .PHONY: test-long
 test-long: $(STAMP) ## run the long tests: 50 rounds of kill -9, 10 million fuzzed inputs; hours

@@ -7,6 +7,7 @@ import gzip
 import http.client
 import itertools
 import json
+import math
 import random
 import threading
 import time
@@ -35,7 +36,7 @@ GROWN_BYTES = 320 * MIB
 # The most was 0.8 s, for numbers in JSON; 95 s before.
 CPU_S = 4.0
 ATTACKERS = 4
-HONEST_REQUESTS = 60
+HONEST_REQUESTS = 100
 P99_S = 1.0
 IDS = frozenset({"traceId", "spanId", "parentSpanId"})
 
@@ -179,6 +180,8 @@ def took_s(send: Callable[[], tuple[int, str]]) -> float:
     raise AssertionError("thirty refusals in a row")
 
 
+# Beside other tests it would measure them.
+@pytest.mark.alone
 @pytest.mark.parametrize(
     ("kind", "tenants"),
     [
@@ -225,7 +228,8 @@ def test_honest_requests_are_answered_within_a_second_beside_attackers(target: T
     with attack(throw, 1 if kind.startswith("gRPC") else ATTACKERS) as thrown:
         for name, send in ways.items():
             waited = sorted(took_s(send) for _ in range(HONEST_REQUESTS))
-            p99_s[name] = waited[int(0.99 * len(waited))]
+            # Nearest rank: of a hundred, one may be slower.
+            p99_s[name] = waited[math.ceil(0.99 * len(waited)) - 1]
     print(kind, tenants, {name: round(value, 3) for name, value in p99_s.items()}, sum(thrown), "bombs")
     assert min(thrown) > 0
     assert {name: value for name, value in p99_s.items() if value > P99_S} == {}
