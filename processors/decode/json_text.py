@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from processors.decode.any_value import ARRAY, BOOL, BYTES, DOUBLE, INT, MAP, STRING, any_value, key_and_value
-from processors.decode.marks import MARK_BYTES, is_marked, put_mark
+from processors.decode.marks import MARK_BYTES, is_text, put_mark
 from processors.decode.numbers import ROOM, put_any_double, put_base64, put_bool, put_int, put_null
-from processors.decode.space import MARKED, OVERFLOW, SCRATCH, WORK, WORK_CELLS, reserve
+from processors.decode.space import MARK, MARKED, OVERFLOW, SCRATCH, WORK, WORK_CELLS, reserve
 from schemas.wire import compiled, length, skip_field, varint
 
 MAX_DEPTH = 32
@@ -97,7 +97,7 @@ def _put_scalar(buffer, kind, first, second, state):
     if kind == STRING:
         room = 6 * (second - first) + 2
     elif kind == BYTES:
-        if is_marked(buffer, first, second, state):
+        if state[MARK] != 0 and is_text(buffer, first, second):
             return _put_marked(buffer, first, second, state)
         room = (second - first) // 3 * 4 + 8
     at = reserve(state, room)

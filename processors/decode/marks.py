@@ -18,6 +18,7 @@ from schemas.wire import compiled, is_utf8, store_u64
 MARK_BYTES = 8
 # A text and its base64, with the marks around them, are longer.
 LEAST_MARKED_BYTES = 3 * MARK_BYTES
+_AT_ONCE = 1 << 15
 # Drawn at each start, so that no sender can write it, and begun by a byte that is in no UTF-8. That byte comes once, so
 # that a mark cannot overlap another.
 MARK = b"\xff" + bytes(byte & 0x7F for byte in os.urandom(MARK_BYTES - 1))
@@ -25,9 +26,9 @@ MARK_NUMBER = np.int64(int.from_bytes(MARK, "little"))
 
 
 @compiled
-def is_marked(buffer, start, stop, state):
-    """Whether these bytes, of a bytes value, are to be written with marks."""
-    return state[MARK_CELL] != 0 and start < stop and is_utf8(buffer, start, stop, np.int64(buffer.size))
+def is_text(buffer, start, stop):
+    """Whether these bytes are text, so that they are marked where there is a mark."""
+    return start < stop and is_utf8(buffer, start, stop, np.int64(buffer.size))
 
 
 @compiled
@@ -44,9 +45,15 @@ def has_mark(texts: pa.Array) -> pa.BooleanArray:
 
 def readings(texts: pa.StringArray) -> tuple[pa.StringArray, pa.StringArray]:
     """The texts with marked values as text, and with marked values in base64, as they are stored."""
-    marked = has_mark(texts)
-    if not pc.any(marked).as_py():
+    if not pc.any(has_mark(texts)).as_py():
         return texts, texts
+    # Pieces take some ten times the memory of their texts, and a batch may be all bytes values.
+    parts = [_readings(texts.slice(at, _AT_ONCE)) for at in range(0, len(texts), _AT_ONCE)]
+    as_text, as_stored = zip(*parts, strict=True)
+    return pa.concat_arrays(as_text), pa.concat_arrays(as_stored)
+
+
+def _readings(texts: pa.StringArray) -> tuple[pa.StringArray, pa.StringArray]:
     # Whole pieces, then a text and its base64, and so on.
     pieces = pc.split_pattern(texts, MARK)
     offsets = pieces.offsets.to_numpy()

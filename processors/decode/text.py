@@ -9,9 +9,9 @@ import numpy as np
 
 from processors.decode.any_value import ARRAY, BOOL, BYTES, INT, MAP, NOTHING, STRING, any_value
 from processors.decode.json_text import json_text
-from processors.decode.marks import MARK_BYTES, is_marked, put_mark
+from processors.decode.marks import MARK_BYTES, is_text, put_mark
 from processors.decode.numbers import ROOM, put_any_double, put_base64, put_bool, put_int
-from processors.decode.space import MARKED, SCRATCH, reserve
+from processors.decode.space import MARK, MARKED, SCRATCH, reserve
 from schemas.wire import compiled, copy_bytes
 
 
@@ -47,7 +47,7 @@ def value_text(buffer, p, end, state, work):
         return start, state[SCRATCH] - start
     room = np.int64(ROOM)
     if kind == BYTES:
-        if is_marked(buffer, first, second, state):
+        if state[MARK] != 0 and is_text(buffer, first, second):
             return _marked_text(buffer, first, second, state)
         room = (second - first) // 3 * 4 + 8
     start = reserve(state, room)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
@@ -13,7 +14,7 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 from pydantic import ValidationError
 
 from processors.arena import Arena
-from processors.decode import decode
+from processors.decode import decode, marks
 from processors.guard.redact import redact
 from processors.guard.rules import ATTRIBUTES, TEXTS, RedactionRule
 from processors.guard.series import points_of
@@ -173,11 +174,20 @@ def test_a_rule_that_makes_no_sense_is_refused(fields: dict[str, Any], said: str
 
 def test_texts_that_are_no_utf8_are_redacted_like_others() -> None:
     # Ingest refuses them; a Collector's record from Kafka may have them.
-    import pyarrow as pa
-
     from processors.guard.texts import hashed, rewritten
 
     texts = pa.array([b"\xff bob@example.org \xfe"]).view(pa.string())
     rule = RedactionRule(name="mail", action="mask", pattern=r"\S+@\S+")
     assert rewritten(texts, rule, b"").cast(pa.binary()).to_pylist() == [b"\xff **** \xfe"]
     assert hashed(texts, KEY).to_pylist()[0].startswith("hmac:")
+
+
+def test_marked_values_are_read_in_parts_as_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    records = one_log(**{f"k{n}": f"text {n}".encode() if n % 3 else "plain" for n in range(20)})
+    maps = decode(Signal.LOGS, records, Arena(), marked=True).tables["otel_logs"].column("LogAttributes")
+    texts = maps.items.cast(pa.string())
+    at_once = marks.readings(texts)
+    monkeypatch.setattr(marks, "_AT_ONCE", 3)
+    in_parts = marks.readings(texts)
+    assert [each.to_pylist() for each in in_parts] == [each.to_pylist() for each in at_once]
+    assert at_once[0].to_pylist()[:3] != at_once[1].to_pylist()[:3]
