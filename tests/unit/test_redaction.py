@@ -69,6 +69,20 @@ def test_without_a_rule_a_batch_that_was_decoded_for_rules_is_as_any_other(signa
     assert not decoded.marked
 
 
+def test_rows_have_one_order_also_where_a_service_is_named_in_bytes() -> None:
+    request = ExportLogsServiceRequest()
+    for name in (AnyValue(string_value="b"), AnyValue(bytes_value=b"a"), AnyValue(string_value="X")):
+        group = request.resource_logs.add()
+        group.resource.attributes.add(key="service.name").value.MergeFrom(name)
+        group.scope_logs.add().log_records.add()
+    records, arena = [record_of(Signal.LOGS, request.SerializeToString())], Arena()
+    decoded = decode(Signal.LOGS, records, arena, marked=True)
+    redact(decoded, [], KEY)
+    services = [row["ServiceName"] for row in native_block.rows(blocks(decoded, arena)["otel_logs"])]
+    assert services == ["X", "YQ==", "b"]
+    assert services == [row["ServiceName"] for row in decoded_rows(Signal.LOGS, records)["otel_logs"]]
+
+
 def one_log(**attributes: bytes | str) -> list[Record]:
     """A log record of a body `ann@example.org` in bytes, and these attributes."""
     request = ExportLogsServiceRequest()
