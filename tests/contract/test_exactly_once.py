@@ -293,9 +293,9 @@ def test_records_that_died_of_a_defect_are_stored_when_redriven_after_it_was_men
     values = requests(Signal.TRACES, 3)
     way.append(*values)
 
-    def defective(signal: Signal, records: Sequence[Record], arena: Any) -> Any:
+    def defective(signal: Signal, records: Sequence[Record], *others: Any, **named: Any) -> Any:
         broken = [replace(record, value=POISON) if record.offset == 1 else record for record in records]
-        return write_decode(signal, broken, arena)
+        return write_decode(signal, broken, *others, **named)
 
     write_decode = write.decode
     monkeypatch.setattr(write, "decode", defective)
