@@ -21,7 +21,7 @@ from tests.conftest import free_port
 from tests.deployment.images import ROOT
 
 FILES = ROOT / "k8s" / "base" / "clickhouse"
-ACCESS_DENIED, READONLY, SETTING_CONSTRAINT_VIOLATION, WRONG_PASSWORD = 497, 164, 452, 516
+ACCESS_DENIED, READONLY, SETTING_CONSTRAINT_VIOLATION = 497, 164, 452
 
 
 # The server out of the wheel has users of the file's names already.
@@ -120,7 +120,7 @@ def test_the_reader_changes_no_setting_but_the_named(reader: Client) -> None:
 @pytest.mark.parametrize("user", [WRITER, *(f"deployed_{name}" for name in READERS)])
 def test_nobody_gets_in_without_the_password(server: EmbeddedStore, user: str) -> None:
     for password in ("", "wrong"):
-        with pytest.raises(Exception, match=rf"Code: {WRONG_PASSWORD}\."):
+        with pytest.raises(Exception, match="AUTHENTICATION_FAILED"):
             connect(server.url, user=user, password=password, database=None)
 
 
