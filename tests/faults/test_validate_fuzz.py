@@ -17,6 +17,7 @@ import pytest
 
 from ingest import validate_walk
 from ingest.validate_kernel import compiled_walk, scan
+from ingest.validate_walk import NO_BOUND
 from ingest.wire_schema import REQUESTS, SCHEMA
 from schemas.signals import Signal
 from tests.otlp_requests import WINDOW, encode, items, mutate, request
@@ -48,7 +49,7 @@ def fuzz(inputs: int, seed: int) -> Counter[int]:
     """How often each rule was broken; 0 counts what was accepted."""
     rng = random.Random(seed)
     guarded = GuardedBytes()
-    found = np.zeros(13, np.int64)
+    found = np.zeros(14, np.int64)
     outcomes: Counter[int] = Counter()
     signal, sources = Signal.TRACES, [b""]
     for number in range(inputs):
@@ -59,7 +60,7 @@ def fuzz(inputs: int, seed: int) -> Counter[int]:
             sources = [source for source in sources if len(source) < 4000] or [b"\x0a\x02\x12\x00"]
         root = SCHEMA.roots[signal]
         body = mutate(rng, rng.choice(sources))
-        rule = int(scan(guarded.place(body), SCHEMA.table, root, OLDEST, NEWEST, NO_RANGES, found))
+        rule = int(scan(guarded.place(body), SCHEMA.table, root, OLDEST, NEWEST, NO_BOUND, NO_BOUND, NO_RANGES, found))
         outcomes[rule] += 1
         if rule:
             assert 0 <= found[3] <= len(body)
