@@ -72,7 +72,7 @@ def distribution(name: str) -> str | None:
     while name:
         try:
             spec = importlib.util.find_spec(name)
-        except (ModuleNotFoundError, AttributeError):
+        except (ModuleNotFoundError, AttributeError, ValueError):
             spec = None
         if spec is not None and spec.origin is not None:
             return owners().get(Path(spec.origin).resolve())
