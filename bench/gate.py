@@ -6,13 +6,13 @@ The same user asks the engine itself and through the gate, in turns, over one ke
 from __future__ import annotations
 
 import http.client
-import os
 import statistics
 import tempfile
 import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from bench.usage import cpu_s, resident_bytes
 from schemas.settings import StoreSettings
 from sluiceway.embedded.backend import Backend
 from sluiceway.embedded.folder import StoreFolder
@@ -45,12 +45,6 @@ class Door:
             size += len(piece)
         assert answer.status == 200, piece
         return time.perf_counter() - started, size
-
-
-def cpu_s(pid: int) -> float:
-    """CPU time of a process so far."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def main() -> None:
@@ -86,8 +80,9 @@ def main() -> None:
             used_s = cpu_s(store.gate_pid) - used_s
             for name, each in rates.items():
                 print(f"{name:7} large answer  {statistics.median(each):6.0f} MB/s")
-            resident = int(Path(f"/proc/{store.gate_pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-            print(f"gate    CPU {used_s / moved * 1e9:.2f} s a GB, resident {resident / 1e6:.0f} MB")
+            print(
+                f"gate    CPU {used_s / moved * 1e9:.2f} s a GB, resident {resident_bytes(store.gate_pid) / 1e6:.0f} MB"
+            )
 
 
 if __name__ == "__main__":

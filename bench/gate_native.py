@@ -10,7 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from bench.gate import cpu_s
+from bench.usage import cpu_s
 from schemas.settings import StoreSettings
 from sluiceway.embedded.backend import Backend
 from sluiceway.embedded.folder import StoreFolder

@@ -86,6 +86,13 @@ def check_host(host: str) -> None:
         )
 
 
+def python_path() -> str:
+    """`PYTHONPATH` for a child that starts in the data folder: where this very code lies comes first."""
+    root = str(Path(sluiceway.__file__).resolve().parents[1])
+    inherited = os.environ.get("PYTHONPATH")
+    return root if not inherited else f"{root}{os.pathsep}{inherited}"
+
+
 class Child:
     """One engine process on one folder."""
 
@@ -208,14 +215,11 @@ class Child:
         return self._output_path.open(mode)
 
     def _environment(self) -> dict[str, str]:
-        # The child starts in the data folder, so it is told where this very code lies.
-        root = str(Path(sluiceway.__file__).resolve().parents[1])
-        inherited = os.environ.get("PYTHONPATH")
         # Not all of ours: /proc/self/environ is a file that queries may be able to read.
         kept = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
         return {
             **kept,
-            "PYTHONPATH": root if not inherited else f"{root}{os.pathsep}{inherited}",
+            "PYTHONPATH": python_path(),
             "TMPDIR": str(self._folder.prepare),
             "JE_MALLOC_CONF": _ALLOCATOR,
         }

@@ -10,12 +10,10 @@ import socket
 import subprocess
 import sys
 import time
-from pathlib import Path
 
-import sluiceway
 from schemas.errors import ConfigurationError
 from schemas.settings import StoreSettings
-from sluiceway.embedded.child import await_predecessor
+from sluiceway.embedded.child import await_predecessor, python_path
 from sluiceway.embedded.folder import StoreFolder
 from sluiceway.gate.settings import GateSettings
 
@@ -72,7 +70,7 @@ class GateChild:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 cwd=self._folder.root,
-                env=_environment(),
+                env={**os.environ, "PYTHONPATH": python_path()},
                 pass_fds=(*descriptors.values(), *(() if self._lock is None else (self._lock,))),
                 start_new_session=True,
             )
@@ -115,12 +113,6 @@ class GateChild:
             self._process.kill()
             self._process.wait()
         self._process = None
-
-
-def _environment() -> dict[str, str]:
-    root = str(Path(sluiceway.__file__).resolve().parents[1])
-    inherited = os.environ.get("PYTHONPATH")
-    return {**os.environ, "PYTHONPATH": root if not inherited else f"{root}{os.pathsep}{inherited}"}
 
 
 def _listening(host: str, port: int, name: str) -> socket.socket:
