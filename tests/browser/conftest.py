@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Dialog, Page, Playwright, Request, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Dialog, Page, Playwright, Request
 
+from tests.chromium import ARGUMENTS, CHROMIUM
 from tests.running_pipeline import Pipeline, demo_done
 
 DEMO_S = 20
 # A chart for people needs minutes, as the rollups have a point a minute.
 DEMO_FOR_SCREENSHOTS_S = 300
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), "chromium")
-CHROMIUM_ARGUMENTS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 
 
 @pytest.fixture(scope="session")
@@ -45,16 +34,9 @@ def pipeline(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
 
 @pytest.fixture(scope="session")
-def playwright_() -> Iterator[Playwright]:
-    """Playwright's driver; its own browsers are not used."""
-    with sync_playwright() as driver:
-        yield driver
-
-
-@pytest.fixture(scope="session")
 def browser(playwright_: Playwright) -> Iterator[Browser]:
     """Debian's Chromium."""
-    with playwright_.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGUMENTS) as running:
+    with playwright_.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS) as running:
         yield running
 
 

@@ -16,9 +16,9 @@ from http.client import HTTPConnection
 from urllib.parse import quote, unquote
 
 import pytest
-from playwright.sync_api import Browser, Error, Page, Playwright, sync_playwright
+from playwright.sync_api import Browser, Error, Page, Playwright
 
-from tests.browser.conftest import CHROMIUM, CHROMIUM_ARGUMENTS
+from tests.chromium import ARGUMENTS, CHROMIUM
 from tests.reader.attacked_store import ROWS, AttackedStore
 
 pytestmark = pytest.mark.browser
@@ -142,14 +142,10 @@ def foreign_port() -> Iterator[int]:
 
 
 @pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
+def chromium(playwright_: Playwright) -> Iterator[Browser]:
     """One that takes every name below .example for 127.0.0.1, as a rebinding name server would have it."""
     rules = "--host-resolver-rules=MAP *.example 127.0.0.1"
-    driver: Playwright
-    with (
-        sync_playwright() as driver,
-        driver.chromium.launch(executable_path=CHROMIUM, args=[*CHROMIUM_ARGUMENTS, rules]) as running,
-    ):
+    with playwright_.chromium.launch(executable_path=CHROMIUM, args=[*ARGUMENTS, rules]) as running:
         yield running
 
 
